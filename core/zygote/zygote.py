@@ -1,0 +1,37 @@
+"""The zygote: a small process with our code loaded and no threads, that forks a child for each job.
+
+    crispd ── seqpacket socket ──▶ zygote ── fork ──▶ job (unpack, probe)      killed at its deadline
+                                          ── fork×2 ─▶ shim                    outlives crispd and zygote
+
+A job is a name from `core.zygote.jobs.JOBS`, arguments (JSON) and file descriptors. Starting Python costs 40 ms and
+12 MiB, a fork of the zygote 1 to 8 ms and 1.2 MiB. What can hang for seconds (a dead NFS path, a slow umount) or reads
+hostile bytes (a layer) runs in such a child and never in the daemon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+Progress = Callable[[Mapping[str, Any]], None]
+
+
+class Zygote(Protocol):
+    async def run(
+        self,
+        job: str,
+        args: Mapping[str, Any],
+        *,
+        fds: Sequence[int] = (),
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> Mapping[str, Any]:
+        """Run `job` in a child to its end and return its result. `fds` stay open on this side.
+
+        `deadline` is seconds from now; then the child is killed and DeadlineExceeded raised. Cancelling kills it too.
+        Raises the CrispError that the job raised, Internal when it died without a result, Unavailable when the zygote
+        is gone (it is being restarted).
+        """
+
+    async def detach(self, job: str, args: Mapping[str, Any], *, fds: Sequence[int] = ()) -> int:
+        """Run `job` in a grandchild that belongs to nobody here; return its pid. Raises Unavailable."""
