@@ -81,3 +81,6 @@ class SandboxController(Protocol):
 
     async def remove(self, sandbox_id: str) -> None:
         """Stop, end the shim and remove the sandbox's directories. Success when gone."""
+
+    async def list(self) -> list[str]:
+        """The ids of all sandboxes that left anything on disk, with or without a record elsewhere."""
