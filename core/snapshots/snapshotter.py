@@ -27,6 +27,13 @@ class Kind(enum.StrEnum):
     COMMITTED = "committed"
 
 
+class Layering(enum.StrEnum):
+    STACKED = "stacked"
+    """`upper` holds one layer's own files and whiteout marks; the layers of an image may be unpacked in any order."""
+    COPIED = "copied"
+    """`upper` holds the parent's files too, so the parent comes first and a whiteout is a plain removal."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotInfo:
     name: str
@@ -45,6 +52,10 @@ class Usage:
 
 
 class Snapshotter(Protocol):
+    @property
+    def layering(self) -> Layering:
+        """How `core.diff` unpacks a layer into `upper`."""
+
     def prepare(self, key: str, parent: str) -> tuple[Mount, ...]:
         """Make active snapshot `key` on committed `parent`. Raises AlreadyExists (key), NotFound (parent)."""
 
@@ -57,10 +68,15 @@ class Snapshotter(Protocol):
     def upper(self, key: str) -> str:
         """Directory into which a layer is unpacked: the active snapshot's own files. Raises NotFound."""
 
-    def commit(self, name: str, key: str, *, usage: Usage | None = None) -> None:
+    def lowers(self, name: str) -> tuple[str, ...]:
+        """Directories of committed `name` and its ancestors, the topmost first; () for "". Raises NotFound."""
+
+    def commit(self, name: str, key: str, *, parent: str = "", usage: Usage | None = None) -> None:
         """Turn active `key` into committed `name`; `usage` saves counting it.
 
-        Raises AlreadyExists when `name` is committed (the active stays, for its owner to remove), NotFound (key).
+        `parent` puts a stacked snapshot that was prepared on "" onto a committed one: that is how the layers of one
+        image unpack at the same time. Raises AlreadyExists when `name` is committed (the active stays, for its owner
+        to remove), NotFound (key, parent), FailedPrecondition (a view; a copied or stacked snapshot that cannot move).
         """
 
     def remove(self, key: str) -> None:
