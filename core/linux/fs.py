@@ -1,0 +1,84 @@
+"""Calls on filesystems that `os` lacks."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+
+from core.linux.libc import check, function
+
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+RENAME_WHITEOUT = 4
+
+FALLOC_FL_KEEP_SIZE = 1
+FALLOC_FL_PUNCH_HOLE = 2
+
+OVERLAYFS_SUPER_MAGIC = 0x794C7630  # linux/magic.h
+TMPFS_MAGIC = 0x01021994
+CGROUP2_SUPER_MAGIC = 0x63677270
+
+
+class _Statfs(ctypes.Structure):
+    """struct statfs of the 64-bit architectures, asm-generic/statfs.h."""
+
+    _fields_ = [
+        ("f_type", ctypes.c_long),
+        ("f_bsize", ctypes.c_long),
+        *((name, ctypes.c_uint64) for name in ("f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree")),
+        ("f_fsid", ctypes.c_int * 2),
+        ("f_namelen", ctypes.c_long),
+        ("f_frsize", ctypes.c_long),
+        ("f_flags", ctypes.c_long),
+        ("f_spare", ctypes.c_long * 4),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statfs:
+    """statfs(2); block counts are in units of `f_bsize` bytes."""
+
+    f_type: int
+    f_bsize: int
+    f_blocks: int
+    f_bfree: int
+    f_bavail: int
+    f_files: int
+    f_ffree: int
+
+
+_statfs = function("statfs", ctypes.c_char_p, ctypes.POINTER(_Statfs))
+_syncfs = function("syncfs", ctypes.c_int)
+_renameat2 = function(
+    "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
+)
+_fallocate = function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+def statfs(path: str) -> Statfs:
+    buf = _Statfs()
+    check(_statfs(os.fsencode(path), ctypes.byref(buf)), "statfs", path)
+    return Statfs(
+        f_type=buf.f_type,
+        f_bsize=buf.f_bsize,
+        f_blocks=buf.f_blocks,
+        f_bfree=buf.f_bfree,
+        f_bavail=buf.f_bavail,
+        f_files=buf.f_files,
+        f_ffree=buf.f_ffree,
+    )
+
+
+def syncfs(fd: int) -> None:
+    """Write out the whole filesystem that `fd` is on."""
+    check(_syncfs(fd), "syncfs")
+
+
+def renameat2(olddirfd: int, oldpath: str, newdirfd: int, newpath: str, flags: int) -> None:
+    check(_renameat2(olddirfd, os.fsencode(oldpath), newdirfd, os.fsencode(newpath), flags), "renameat2", newpath)
+
+
+def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """Unlike `os.posix_fallocate` it never writes the blocks itself where the filesystem cannot reserve them."""
+    check(_fallocate(fd, mode, offset, length), "fallocate")
