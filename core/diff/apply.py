@@ -56,7 +56,7 @@ def apply(reader: TarReader, root_fd: int, mode: Mode) -> Applied:
     layer = _Layer(reader, opened, whiteouts(mode), mode)
     with contextlib.closing(opened):
         for entry in reader:
-            with _refusals(entry.name):
+            with refusals(entry.name):
                 layer.make(entry)
     return layer.applied()
 
@@ -263,7 +263,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 @contextlib.contextmanager
-def _refusals(name: bytes) -> Iterator[None]:
+def refusals(name: bytes) -> Iterator[None]:
     """Name the entry in what goes wrong, and tell a full disk from an entry that the kernel refuses."""
     try:
         yield

@@ -19,7 +19,7 @@ GZIP = b"\x1f\x8b\x08"
 ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = tuple(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))  # RFC 8878, 3.1.2: estargz-like tables
 _MAGIC = 4
-_GZIP_ERROR = cast(type[Exception], igzip_lib.IsalError)  # its stub calls the class an instance
+_GZIP_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # its stub calls the class an instance
 
 
 def decompress(source: Source) -> Iterator[bytes]:
@@ -73,7 +73,7 @@ class _Joined:
 
 def _unzstd(head: bytes, source: Source) -> Iterator[bytes]:
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-    joined = cast(BinaryIO, _Joined(head, source))  # read() is all that it is asked for
+    joined = cast("BinaryIO", _Joined(head, source))  # read() is all that it is asked for
     with decompressor.stream_reader(joined, read_size=READ, read_across_frames=True) as reader:
         try:
             while piece := reader.read(PIECE):

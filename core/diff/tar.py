@@ -7,7 +7,7 @@
 No file and no path is touched here. Names are the archive's own bytes: whoever creates files checks them. Memory is
 bounded by MAX_PAX, MAX_NAME and the size of the pulled pieces, whatever the archive says.
 
-Things that don't work: the standard library's tarfile. Its parser keeps meeting denials of service, and it decodes names.
+Things that don't work: the standard library's tarfile. Its parser keeps meeting denials of service; it decodes names.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from core.diff.tar import TarReader
 from core.diff.whiteouts import Mode
 from core.linux.cap import capset
 
-MAX_FILES = 256  # descriptors: the directory cache, the layer, the channel to the zygote, and room to spare
+MAX_FILES = 1024  # descriptors: an overlay's 500 layers twice, in "settle"; "unpack" needs the directory cache
 CAPABILITIES = (
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
