@@ -11,7 +11,7 @@ Layers unpack at the same time and each alone, so job "unpack" leaves marks wher
     LOWER_LINK  a hard link to a file of a lower layer: it becomes a copy of that file, which is what overlayfs would
                 make of it as well, except that the lower name stays a file of its own
 
-What a crash leaves is not committed: its owner unpacks the layer anew. Raises InvalidArgument when a link has no target.
+What a crash leaves is not committed; its owner unpacks it anew. Raises InvalidArgument when a link has no target.
 """
 
 from __future__ import annotations
