@@ -23,14 +23,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from core.diff import names
-from core.diff.apply import BLOCK, LOWER_LINK, kept_xattrs, refusals
+from core.diff.apply import BLOCK, LOWER_LINK, refusals
 from core.diff.directories import IMPLICIT, OVERLAY_OPAQUE
 from core.diff.unpack import enter
 from core.diff.whiteouts import Mode
 from core.errdefs import InvalidArgument
+from core.snapshots.copy import copy_attributes, copy_data
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_COPY = 1 << 30  # bytes that one copy_file_range(2) is asked for
 
 
 def run_job(args: Mapping[str, Any], fds: Sequence[int], report: Callable[..., object] | None = None) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _cover(path: bytes, lowers: Sequence[int]) -> None:
     try:
         with _merged(lowers, names.parts(path)) as here:
             if here:
-                _copy_attributes(here[0], fd)
+                copy_attributes(here[0], fd)
         os.removexattr(fd, IMPLICIT)
     finally:
         os.close(fd)
@@ -136,9 +136,8 @@ def _copy(lowers: Sequence[int], target: bytes, path: bytes) -> int:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
-            while os.copy_file_range(source, fd, _COPY):
-                pass
-            _copy_attributes(source, fd)
+            copy_data(source, fd)
+            copy_attributes(source, fd)
             return -(-os.fstat(fd).st_size // BLOCK)
         finally:
             os.close(fd)
@@ -159,13 +158,3 @@ def _open_file(lowers: Sequence[int], target: bytes) -> int:
                 break
             return os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=lower)
     raise InvalidArgument(f"hard link to {target[:160]!r}, which is no regular file in this or a lower layer")
-
-
-def _copy_attributes(source: int, target: int) -> None:
-    status = os.fstat(source)
-    os.fchown(target, status.st_uid, status.st_gid)
-    os.fchmod(target, stat.S_IMODE(status.st_mode))
-    attributes = ((os.fsencode(name), os.getxattr(source, name)) for name in os.listxattr(source))
-    for name, value in kept_xattrs(attributes):
-        os.setxattr(target, name, value)
-    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
