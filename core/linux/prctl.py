@@ -12,6 +12,7 @@ PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_SET_THP_DISABLE = 41
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
@@ -47,6 +48,11 @@ def set_name(name: str) -> None:
 def set_no_new_privs() -> None:
     """execve grants nothing any more: setuid bits and file capabilities are ignored. Cannot be undone."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_thp_disable(on: bool) -> None:
+    """No transparent huge pages from now on, in this process, its children and whatever they exec."""
+    prctl(PR_SET_THP_DISABLE, int(on))
 
 
 def capbset_drop(capability: int) -> None:

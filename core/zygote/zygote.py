@@ -1,7 +1,7 @@
 """The zygote: a small process with our code loaded and no threads, that forks a child for each job.
 
     crispd ── seqpacket socket ──▶ zygote ── fork ──▶ job (unpack, probe)      killed at its deadline
-                                          ── fork×2 ─▶ shim                    outlives crispd and zygote
+                                          ── fork ──▶ shim, in its own session outlives crispd and zygote
 
 A job is a name from `core.zygote.jobs.JOBS`, arguments (JSON) and file descriptors. Starting Python costs 40 ms and
 12 MiB, a fork of the zygote 1 to 8 ms and 1.2 MiB. What can hang for seconds (a dead NFS path, a slow umount) or reads
@@ -34,4 +34,7 @@ class Zygote(Protocol):
         """
 
     async def detach(self, job: str, args: Mapping[str, Any], *, fds: Sequence[int] = ()) -> int:
-        """Run `job` in a grandchild that belongs to nobody here; return its pid. Raises Unavailable."""
+        """Run `job` in a child with a session of its own, which outlives us and the zygote; return its pid.
+
+        The zygote reaps it while it lives, and nobody waits for it here. Raises Unavailable.
+        """

@@ -1,0 +1,40 @@
+"""`python -m core.zygote <configuration as JSON>`, started by `core.zygote.process` with its socket as descriptor 3."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+
+import setproctitle
+
+from core import log
+from core.linux import prctl
+from core.zygote import jobs
+from core.zygote.server import Server
+from core.zygote.wire import CONTROL_FD
+
+
+def main() -> None:
+    """Load the jobs' code and fork until crispd closes the socket."""
+    config = json.loads(sys.argv[1])
+    log.configure(config["level"], config["style"])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.umask(0o022)
+    os.chdir("/")
+    prctl.set_thp_disable(True)  # the first write of a child would copy 2 MiB of a shared huge page
+    gc.disable()  # garbage here would be holes there: what a child frees or marks it must copy
+    jobs.preload(config["jobs"])
+    setproctitle.setproctitle("crisp-zygote")
+    prctl.set_name("crisp-zygote")
+    gc.collect()
+    gc.freeze()
+    with socket.socket(fileno=CONTROL_FD) as control:
+        Server(control, config["jobs"]).serve()
+
+
+if __name__ == "__main__":
+    main()

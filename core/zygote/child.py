@@ -1,0 +1,86 @@
+"""A forked child: from the fork to its exit."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Never
+
+from core.linux import prctl
+from core.log import get_logger
+from core.zygote import jobs
+from core.zygote.wire import describe_error, encode_line
+
+log = get_logger(__name__)
+
+_MAX_FD = 1 << 20  # above any RLIMIT_NOFILE in use; close_range(2) does not mind
+
+
+def run(entry: str, channel: int, fds: Sequence[int], *, parent: int, detach: bool) -> Never:
+    """Be the child of `parent`: do the job behind `entry` and exit. `channel` is ours, `fds` are the job's."""
+    code = 1
+    try:
+        _become_own_process(keep={channel, *fds}, parent=parent, detach=detach)
+        with socket.socket(fileno=channel) as sock:
+            code = _run_detached(entry, sock, fds) if detach else _run(entry, sock, fds)
+    except BaseException:
+        log.exception("job failed", job=entry)
+    finally:
+        os._exit(code)
+
+
+def _become_own_process(keep: Iterable[int], *, parent: int, detach: bool) -> None:
+    _close_all_but(keep)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    prctl.set_thp_disable(False)  # inherited by containers, which shall have their huge pages
+    if detach:
+        os.setsid()
+    else:
+        prctl.set_pdeathsig(signal.SIGKILL)
+        if os.getppid() != parent:  # it was gone before the line above
+            os._exit(1)
+    gc.enable()
+
+
+def _close_all_but(keep: Iterable[int]) -> None:
+    low = 3
+    for fd in sorted(keep):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, _MAX_FD)
+
+
+def _run(entry: str, channel: socket.socket, fds: Sequence[int]) -> int:
+    def report(message: Mapping[str, Any]) -> None:
+        channel.sendall(encode_line({"progress": message}))
+
+    try:
+        result = jobs.load(entry)(_read_args(channel), fds, report)
+        channel.sendall(encode_line({"result": result or {}}))
+    except Exception as exc:  # noqa: BLE001 whatever it is, the caller shall know
+        channel.sendall(encode_line(describe_error(exc)))
+        return 1
+    return 0
+
+
+def _run_detached(entry: str, channel: socket.socket, fds: Sequence[int]) -> int:
+    args = _read_args(channel)
+    channel.close()
+    jobs.load(entry)(args, fds, lambda _: None)
+    return 0
+
+
+def _read_args(channel: socket.socket) -> Mapping[str, Any]:
+    data = bytearray()
+    while not data.endswith(b"\n"):
+        part = channel.recv(1 << 16)
+        if not part:
+            raise EOFError("the daemon went away before the arguments were complete")
+        data += part
+    args: Mapping[str, Any] = json.loads(data)
+    return args

@@ -1,0 +1,46 @@
+"""The jobs that the zygote can fork, by name.
+
+An entry is `module:function` with
+
+    def run_job(args: Mapping[str, Any], fds: Sequence[int], report: Progress) -> Mapping[str, Any] | None
+
+It runs in a process of its own, which ends when it returns: it may block, change its root and leave descriptors open.
+A CrispError that it raises arrives at the caller; `report` sends progress there. A detached job's result goes nowhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, cast
+
+from core.log import get_logger
+from core.zygote.zygote import Progress
+
+log = get_logger(__name__)
+
+Job = Callable[[Mapping[str, Any], Sequence[int], Progress], Mapping[str, Any] | None]
+
+JOBS: Mapping[str, str] = MappingProxyType(
+    {
+        "shim": "core.shim.main:run_job",
+        "unpack": "core.diff.unpack:run_job",
+        "probe": "core.zygote.probe:run_job",
+    }
+)
+
+
+def preload(jobs: Mapping[str, str] = JOBS) -> None:
+    """Import the modules of `jobs`, so that children share them. One that fails is logged, and fails in its job."""
+    for job, entry in jobs.items():
+        try:
+            importlib.import_module(entry.partition(":")[0])
+        except ImportError as exc:
+            log.error("job cannot be loaded", job=job, error=exc)
+
+
+def load(entry: str) -> Job:
+    """The function that `entry` names. Raises ImportError, AttributeError."""
+    module, _, name = entry.partition(":")
+    return cast("Job", getattr(importlib.import_module(module), name))
