@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NewType
 
@@ -12,6 +12,12 @@ from core.errdefs import InvalidArgument
 
 Labels = Mapping[str, str]
 EMPTY: Labels = MappingProxyType({})
+
+
+def no_labels() -> Labels:
+    """The default of a field: dataclasses take no unhashable value for one."""
+    return EMPTY
+
 
 Digest = NewType("Digest", str)
 """`algorithm:hex`, validated by `digest()`: safe as a file name once split at the colon."""
@@ -55,7 +61,7 @@ class Descriptor:
     digest: Digest
     size: int
     urls: tuple[str, ...] = ()
-    annotations: Labels = EMPTY
+    annotations: Labels = field(default_factory=no_labels)
     artifact_type: str = ""
     platform: Platform | None = None
 

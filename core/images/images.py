@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from core.types import EMPTY, Descriptor, Digest, Labels
+from core.types import Descriptor, Digest, Labels, no_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Image:
     size: int
     """Bytes of manifest, config and compressed layers, as containerd reports it."""
     created_at: float
-    annotations: Labels = field(default=EMPTY)
+    annotations: Labels = field(default_factory=no_labels)
     """Of the manifest."""
     pinned: bool = False
 

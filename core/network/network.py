@@ -8,10 +8,10 @@ so an address cannot leak (hazards 3.2, 3.22).
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from core.types import EMPTY, Labels
+from core.types import Labels, no_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class PodNetwork:
     netns: str
     """Path of the pinned namespace; "" when it is gone, which detach must survive."""
     port_mappings: tuple[PortMapping, ...] = ()
-    annotations: Labels = EMPTY
+    annotations: Labels = field(default_factory=no_labels)
     cgroup_parent: str = ""
     dns_servers: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from core.types import EMPTY, Labels
+from core.types import Labels, no_labels
 
 
 class NamespaceMode(enum.StrEnum):
@@ -45,7 +45,7 @@ class SandboxSpec:
     uid_mappings: tuple[IdMapping, ...] = ()
     """Not empty: the pod has its own user namespace, which owns the others."""
     gid_mappings: tuple[IdMapping, ...] = ()
-    sysctls: Labels = EMPTY
+    sysctls: Labels = field(default_factory=no_labels)
     """Already checked to belong to a namespace of the pod."""
     shm_size: int = 64 << 20
     """Bytes of the pod's /dev/shm."""
