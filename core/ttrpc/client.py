@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from core.api.ttrpc_pb2 import Request, Response
 from core.errdefs import CrispError, DeadlineExceeded, ResourceExhausted, Unavailable
+from core.ttrpc.address import short_path
 from core.ttrpc.connection import Connection
 from core.ttrpc.frames import Flags, Frame, FrameTooBig, FrameType
 from core.ttrpc.status import from_status
@@ -36,7 +37,8 @@ class Client:
         """
         client = cls(on_close)
         try:
-            await asyncio.get_running_loop().create_unix_connection(lambda: client._connection, path)
+            with short_path(path) as short:
+                await asyncio.get_running_loop().create_unix_connection(lambda: client._connection, short)
         except OSError as exc:
             raise Unavailable(f"ttrpc socket {path}: {exc.strerror}") from exc
         return client

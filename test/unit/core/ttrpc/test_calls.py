@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from core.api.task_v3_pb2 import (
     WaitResponse,
 )
 from core.api.ttrpc_pb2 import Request, Response
+from core.ttrpc.address import listen
 from core.ttrpc.client import Client
 from core.ttrpc.frames import HEADER, MAX_DATA, Flags, Frame, FrameReader, FrameType
 from core.ttrpc.server import Server, snake_case
@@ -107,13 +110,6 @@ async def connected(path: str) -> AsyncIterator[Client]:
     await closed.wait()
 
 
-def listen(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen()
-    return listener
-
-
 async def test_a_call_returns_the_reply(client: Client) -> None:
     reply = await client.call(TASK, "Connect", ConnectRequest(id="3"), ConnectResponse)
     assert (reply.shim_pid, reply.version) == (7, "3")
@@ -197,6 +193,21 @@ async def test_a_lost_connection_fails_pending_and_later_calls_with_unavailable(
     assert not client.connected
     with pytest.raises(errdefs.Unavailable):
         await client.call(TASK, "Wait", WaitRequest(), WaitResponse)
+
+
+async def test_a_path_longer_than_a_socket_address_works(tmp_path: Path, tasks: Tasks) -> None:
+    directory = tmp_path / ("d" * 100)
+    directory.mkdir()
+    server = Server()
+    server.register(task_v3_pb2.DESCRIPTOR.services_by_name["Task"], tasks)
+    async with server.serving(listen(f"{directory}/shim.sock")), connected(f"{directory}/shim.sock") as client:
+        assert (await client.call(TASK, "Connect", ConnectRequest(), ConnectResponse)).shim_pid == 7
+
+
+def test_a_socket_has_its_mode_and_replaces_a_stale_one(path: str) -> None:
+    for mode in (0o666 & ~0o22, 0o600):
+        with listen(path, mode):
+            assert stat.S_IMODE(os.stat(path).st_mode) == mode
 
 
 async def test_connecting_where_nobody_listens_is_unavailable(path: str) -> None:
