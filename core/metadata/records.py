@@ -34,8 +34,11 @@ class RecordStore(Protocol):
     """All calls block; the daemon makes them from its metadata executor."""
 
     def put(self, *records: Record, durable: bool = False) -> None:
-        """Insert or replace, all in one transaction. Survives a crash of the process when it returns; with `durable` also
-        a power cut. Raises ResourceExhausted (disk full), Unavailable (store failing)."""
+        """Insert or replace, all in one transaction; a replaced one keeps its place in `load`.
+
+        Survives a crash of the process when it returns, with `durable` also a power cut. Raises ResourceExhausted (disk
+        full), Unavailable (store failing).
+        """
 
     def delete(self, *keys: tuple[str, str]) -> None:
         """Delete by (kind, id), all in one transaction; absent ones are no error."""
