@@ -8,6 +8,7 @@ from typing import BinaryIO, cast
 import zstandard
 from isal import igzip_lib
 
+from core.diff import zstd_frames
 from core.diff.source import Source
 from core.errdefs import DataLoss
 
@@ -16,8 +17,6 @@ READ = 1 << 18  # compressed bytes read at once
 MAX_WINDOW = 128 << 20  # bytes: what `zstd` accepts without --long=31; a frame may ask for 2 GiB and more
 
 GZIP = b"\x1f\x8b\x08"
-ZSTD = b"\x28\xb5\x2f\xfd"
-_SKIPPABLE = tuple(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))  # RFC 8878, 3.1.2: estargz-like tables
 _MAGIC = 4
 _GZIP_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # its stub calls the class an instance
 
@@ -29,7 +28,7 @@ def decompress(source: Source) -> Iterator[bytes]:
         head += data
     if head.startswith(GZIP):
         return _gunzip(head, source)
-    if head.startswith((ZSTD, *_SKIPPABLE)):
+    if head.startswith((zstd_frames.MAGIC, *zstd_frames.SKIPPABLE)):
         return _unzstd(head, source)
     return _plain(head, source)
 
@@ -57,24 +56,28 @@ def _gunzip(data: bytes, source: Source) -> Iterator[bytes]:
         data = member.unused_data or source.read(READ)
 
 
-class _Joined:
-    """The bytes already read to learn the format, and then the rest."""
+class _Frames:
+    """The bytes already read to learn the format, and then the rest, with an eye on where the frames end."""
 
     def __init__(self, head: bytes, source: Source) -> None:
         self._head = head
         self._source = source
+        self._tracker = zstd_frames.FrameTracker()
 
     def read(self, size: int = -1, /) -> bytes:
-        if self._head:
-            head, self._head = self._head[:size], self._head[size:]
-            return head
-        return self._source.read(size)
+        """Raises DataLoss when the source ends inside a frame."""
+        data, self._head = self._head, b""
+        data = data or self._source.read(size)  # the head is no longer than what the reader asks for
+        if not data and not self._tracker.is_between_frames:
+            raise DataLoss("zstd: the layer ends in the middle of its data")
+        self._tracker.feed(data)
+        return data
 
 
 def _unzstd(head: bytes, source: Source) -> Iterator[bytes]:
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-    joined = cast("BinaryIO", _Joined(head, source))  # read() is all that it is asked for
-    with decompressor.stream_reader(joined, read_size=READ, read_across_frames=True) as reader:
+    frames = cast("BinaryIO", _Frames(head, source))  # read() is all that it is asked for
+    with decompressor.stream_reader(frames, read_size=READ, read_across_frames=True) as reader:
         try:
             while piece := reader.read(PIECE):
                 yield piece

@@ -16,9 +16,9 @@ def parse(data: bytes) -> dict[bytes, bytes]:
     at = 0
     while at < len(data):
         space = data.find(b" ", at, at + _LENGTH_DIGITS + 1)
-        length = data[at:space] if space > at else b""
-        end = at + int(length) if length.isdigit() else 0
-        if not space < end <= len(data) or data[end - 1] != ord("\n"):
+        length = data[at : max(at, space)]
+        end = at + int(length) if length.isdigit() else at
+        if not at < space < end <= len(data) or data[end - 1] != ord("\n"):
             raise DataLoss(f"tar: PAX record at byte {at} has a wrong length")
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not key or not equals or b"\0" in key or (key in _NO_NUL and b"\0" in value):

@@ -162,8 +162,8 @@ def _entry(header: bytes, extended: dict[bytes, bytes]) -> Entry:
         name = _text(prefix) + b"/" + name
     if kind is None or _is_sparse(extended):
         raise InvalidArgument(f"layer entry {name[:160]!r}: type {flag!r} (sparse and vendor types) is not supported")
-    if kind is Type.REGULAR and name[-1:] == b"/":
-        kind = Type.DIRECTORY  # as V7 tar, which had no type for them
+    if flag == b"\0" and (extended.get(b"path") or name)[-1:] == b"/":
+        kind = Type.DIRECTORY  # V7 tar had no type for them
     device = kind is Type.CHAR or kind is Type.BLOCK
     entry = Entry(
         name=name,
