@@ -61,13 +61,14 @@ def fixed(block):
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
 
-def in_child(function, *arguments):
-    """Run `function` in a forked child; return its result or raise what it raised."""
+def in_child(function, *arguments, meanwhile=lambda: None):
+    """Run `function` in a forked child and `meanwhile` here; return the former's result or raise what it raised."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_report, args=(sender, function, arguments))
     child.start()
     sender.close()
+    meanwhile()
     with receiver:
         try:
             result = receiver.recv()

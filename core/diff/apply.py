@@ -167,13 +167,15 @@ class _Layer:
         *target_parts, target = names.parts(entry.linkname) or [b"."]
         try:
             source = self._directories.open(target_parts, create=False)
-            if (source.fd, target) == (parent.fd, name):
-                raise InvalidArgument("hard link to itself")
-            if is_whiteout(source.fd, target):
-                raise FileNotFoundError(errno.ENOENT, "removed by this layer")
+            status = os.stat(target, dir_fd=source.fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             self._link_below(entry, parent, name)
             return
+        if is_whiteout(status):
+            self._link_below(entry, parent, name)
+            return
+        if (source.fd, target) == (parent.fd, name):
+            raise InvalidArgument("hard link to itself")
         self._anew(parent, name, lambda: _link(source, target, parent, name))
 
     def _link_below(self, entry: Entry, parent: Directory, name: bytes) -> None:

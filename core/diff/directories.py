@@ -150,7 +150,9 @@ class Directories:
         return parent
 
     def _make_one(self, parent: Directory, path: bytes, name: bytes) -> Directory:
-        was_whiteout = is_whiteout(parent.fd, name)
+        was_whiteout = False
+        with contextlib.suppress(FileNotFoundError):
+            was_whiteout = is_whiteout(os.stat(name, dir_fd=parent.fd, follow_symlinks=False))
         if was_whiteout:
             os.unlink(name, dir_fd=parent.fd)
         try:
@@ -166,10 +168,6 @@ class Directories:
         return made
 
 
-def is_whiteout(dir_fd: int, name: bytes) -> bool:
-    """Whether `name` is overlayfs' mark for "removed": character device 0:0."""
-    with contextlib.suppress(FileNotFoundError):
-        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-        return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-    return False
-
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether this is overlayfs' mark for "removed": character device 0:0."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
