@@ -57,7 +57,7 @@ class Sandbox:
     pid: int
     """The shim, or the pod's init where the pod has one."""
     namespaces: Mapping[str, str]
-    """OCI namespace type (`network`, `ipc`, `uts`, `user`, `pid`) to the path that pins it; only what the pod shares."""
+    """OCI namespace type (`network`, `ipc`, `uts`, `user`, `pid`) to the path that pins it; only what the pod has."""
     created_at: float
     shm: str = ""
     """The directory to bind at /dev/shm; "" when the node's is used."""
@@ -77,7 +77,7 @@ class SandboxController(Protocol):
         """Whether the sandbox's processes run and its namespaces are still the ones that were made."""
 
     async def stop(self, sandbox_id: str) -> None:
-        """End the sandbox's own processes and unpin its namespaces; its containers must be stopped. Success when gone."""
+        """End the sandbox's own processes, unpin its namespaces; its containers must be stopped. Success when gone."""
 
     async def remove(self, sandbox_id: str) -> None:
         """Stop, end the shim and remove the sandbox's directories. Success when gone."""

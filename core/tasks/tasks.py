@@ -106,7 +106,7 @@ class Tasks(Protocol):
     async def delete(self, sandbox_id: str, container_id: str) -> TaskExit | None:
         """Remove the stopped (or created) task: runtime state, mounts, exit record. Success when gone (None).
 
-        Raises FailedPrecondition while it runs.
+        The exit that is returned is not told to subscribers any more. Raises FailedPrecondition while it runs.
         """
 
     def subscribe(self, on_exit: OnExit) -> None:

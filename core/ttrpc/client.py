@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -63,7 +63,7 @@ class Client:
             self._calls.pop(stream_id, None)
         return reply.FromString(_payload(frame))
 
-    async def stream(self, service: str, method: str, request: Message, reply: type[M]) -> AsyncIterator[M]:
+    async def stream(self, service: str, method: str, request: Message, reply: type[M]) -> AsyncGenerator[M, None]:
         """Call a server-streaming method and yield its messages as they come. Raises as `call` does.
 
         What the caller does not take waits in memory: ttrpc has no flow control, so bound it in `request`.

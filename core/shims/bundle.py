@@ -1,0 +1,144 @@
+"""The directory of one sandbox below the daemon's state directory.
+
+    <state>/sandboxes/<sandbox id>/   0700, or 0710 for the group of the pod's own user namespace
+      sandbox.json                    the OCI runtime of its containers; before the shim is forked
+      shim.sock                       0600, bound by the daemon: connecting works before the shim runs
+      shim.json                       who the shim is; by the shim, when it is ready
+      ns/{net,ipc,uts,user,pid}       pinned namespaces; by the shim
+      shm/                            the pod's /dev/shm; by the shim
+      containers/<container id>       link to its bundle; before the container is created
+
+All of it lives in a tmpfs: files are atomic, not synced. A crash anywhere leaves a directory whose name says what to
+undo, and `containers/` says which containers may run though nobody knows them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from core.errdefs import AlreadyExists, NotFound
+from core.files.atomic import write_atomic
+from core.files.dirs import make_dirs, remove_tree
+from core.linux.ns import is_pinned
+from core.linux.pidfd import ProcessIdentity
+from core.shim.namespaces import remove_namespaces
+
+T = TypeVar("T")
+
+NAMESPACES: Mapping[str, str] = {"network": "net", "ipc": "ipc", "uts": "uts", "user": "user", "pid": "pid"}
+"""OCI runtime-spec namespace types and the files that pin them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """The OCI runtime behind a runtime handler."""
+
+    binary: str
+    """Absolute path of crun or runc."""
+    root: str = ""
+    """Its state directory; "" for its default."""
+    systemd_cgroup: bool = False
+
+
+class _SandboxFile(msgspec.Struct, frozen=True):
+    runtime: Runtime
+    version: int = 1
+
+
+class _ShimFile(msgspec.Struct, frozen=True):
+    pid: int
+    start_time: int
+    boot_id: str
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxDir:
+    """All calls block, as far as a tmpfs does."""
+
+    path: str
+
+    @property
+    def socket(self) -> str:
+        return f"{self.path}/shim.sock"
+
+    @property
+    def shm(self) -> str:
+        return f"{self.path}/shm"
+
+    def namespace(self, kind: str) -> str:
+        """The path that pins namespace `kind`, a key of NAMESPACES."""
+        return f"{self.path}/ns/{NAMESPACES[kind]}"
+
+    def make(self, runtime: Runtime, group: int | None = None) -> None:
+        """Make the directory; `group` may pass through it. Raises AlreadyExists."""
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError as exc:
+            raise AlreadyExists(f"sandbox directory {self.path}: remove the sandbox first") from exc
+        if group is not None:
+            os.chown(self.path, -1, group)
+            os.chmod(self.path, 0o710)
+        make_dirs(f"{self.path}/containers", 0o700)
+        record = msgspec.json.encode(_SandboxFile(runtime=runtime))
+        write_atomic(f"{self.path}/sandbox.json", record, durable=False)
+
+    def exists(self) -> bool:
+        return os.path.isdir(self.path)
+
+    def runtime(self) -> Runtime:
+        """Raises NotFound when a crash came before it was written, or it makes no sense."""
+        return self._read("sandbox.json", _SandboxFile).runtime
+
+    def shim(self) -> ProcessIdentity:
+        """Raises NotFound when the shim has never been ready."""
+        record = self._read("shim.json", _ShimFile)
+        return ProcessIdentity(pid=record.pid, start_time=record.start_time, boot_id=record.boot_id)
+
+    def add_container(self, container_id: str, bundle: str) -> None:
+        """Remember that `container_id` may run from now on. Idempotent."""
+        with contextlib.suppress(FileExistsError):
+            os.symlink(bundle, f"{self.path}/containers/{container_id}")
+
+    def forget_container(self, container_id: str) -> None:
+        """Success when it is not known."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.path}/containers/{container_id}")
+
+    def containers(self) -> dict[str, str]:
+        """Bundles of the containers that may run, by id."""
+        try:
+            names = os.listdir(f"{self.path}/containers")
+        except FileNotFoundError:
+            return {}
+        return {name: os.readlink(f"{self.path}/containers/{name}") for name in names}
+
+    def pinned(self) -> bool:
+        """Whether every namespace of the sandbox is still there, and not just the file that it was mounted on."""
+        directory = f"{self.path}/ns"
+        try:
+            return all(is_pinned(f"{directory}/{name}") for name in os.listdir(directory))
+        except FileNotFoundError:
+            return self.exists()  # the pod shares none
+
+    def release(self) -> None:
+        """Unpin the namespaces and unmount `shm`. Idempotent."""
+        remove_namespaces(f"{self.path}/ns", self.shm)
+
+    def remove(self) -> None:
+        """Release and remove the directory. Success when it is gone."""
+        self.release()
+        remove_tree(self.path)
+
+    def _read(self, name: str, kind: type[T]) -> T:
+        try:
+            with open(f"{self.path}/{name}", "rb") as file:
+                return msgspec.json.decode(file.read(), type=kind)
+        except (FileNotFoundError, msgspec.MsgspecError) as exc:
+            raise NotFound(f"{self.path}/{name}: {exc}") from exc

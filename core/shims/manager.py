@@ -1,0 +1,147 @@
+"""All shims, by the id of the sandbox that each one serves.
+
+    start ──▶ running ──dies──▶ (its containers are ended, subscribers told)
+    adopt ──▶ running │ dead │ not known yet
+    remove: running or dead or half made ──▶ nothing left
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+from collections.abc import Callable
+
+from core.errdefs import CrispError, NotFound, Unavailable
+from core.files.dirs import make_dirs
+from core.linux.pidfd import ProcessIdentity
+from core.log import get_logger
+from core.shims.bundle import Runtime, SandboxDir
+from core.shims.leftovers import end_leftovers
+from core.shims.shim import Shim
+from core.ttrpc.address import listen
+from core.types import identifier
+from core.zygote.zygote import Zygote
+
+log = get_logger(__name__)
+
+NAMESPACE = "k8s.io"
+"""The containerd namespace that kubelets' containers live in; events carry it."""
+
+OnDeath = Callable[[str], None]
+
+
+class Liveness(enum.Enum):
+    ALIVE = "alive"
+    DEAD = "dead"
+    """For certain: another boot, another process, or an exited one."""
+    UNKNOWN = "unknown"
+    """The process is there and does not answer."""
+
+
+class ShimManager:
+    def __init__(self, state: str, zygote: Zygote, group: asyncio.TaskGroup) -> None:
+        """`group` runs what follows a shim's death."""
+        self.events_address = os.path.join(state, "events.sock")
+        self._root = os.path.join(state, "sandboxes")
+        self._zygote = zygote
+        self._group = group
+        self._shims: dict[str, Shim] = {}
+        self._subscribers: list[OnDeath] = []
+        make_dirs(self._root, 0o711)
+
+    def subscribe(self, on_death: OnDeath) -> None:
+        """Call `on_death` with the sandbox id when a shim has died unasked and its containers have been ended."""
+        self._subscribers.append(on_death)
+
+    def directory(self, sandbox_id: str) -> SandboxDir:
+        """Where the sandbox lives, made or not. Raises InvalidArgument when it can name no directory."""
+        return SandboxDir(path=os.path.join(self._root, identifier(sandbox_id, "sandbox id")))
+
+    def get(self, sandbox_id: str) -> Shim:
+        """Raises Unavailable when no shim is known to run."""
+        try:
+            return self._shims[sandbox_id]
+        except KeyError:
+            raise Unavailable(f"the shim of sandbox {sandbox_id} does not run") from None
+
+    async def start(self, sandbox_id: str, runtime: Runtime, *, group: int | None = None) -> Shim:
+        """Fork the shim of a new sandbox; `group` may pass through its directory. It answers calls at once.
+
+        Raises AlreadyExists, Unavailable. After a failure or a crash `remove` undoes what there is.
+        """
+        directory = self.directory(sandbox_id)
+        directory.make(runtime, group)
+        args = {"id": sandbox_id, "dir": directory.path, "events": self.events_address, "namespace": NAMESPACE}
+        with listen(directory.socket) as listener:  # the shim's alone from then on: a dead one refuses connections
+            pid = await self._zygote.detach("shim", args, fds=[listener.fileno()])
+        try:
+            return self._watch(sandbox_id, directory, runtime, ProcessIdentity.of(pid))
+        except ProcessLookupError as exc:
+            raise Unavailable(f"the shim of sandbox {sandbox_id} died as it started: see the daemon's log") from exc
+
+    async def adopt(self, sandbox_id: str) -> Liveness:
+        """Find the shim that an earlier daemon started; what a dead one left running is ended. Idempotent."""
+        shim = self._shims.get(sandbox_id) or self._find(sandbox_id)
+        if shim is None:
+            await self._end_leftovers(self.directory(sandbox_id))
+            return Liveness.DEAD
+        try:
+            await (await shim.client()).ping(sandbox_id)
+        except CrispError as exc:
+            log.warning("shim does not answer", sandbox_id=sandbox_id, error=exc)
+            return Liveness.UNKNOWN  # should it be dying, then subscribers will hear of it
+        return Liveness.ALIVE
+
+    async def remove(self, sandbox_id: str) -> None:
+        """End the shim and what it ran, and remove the sandbox's directory. Success when gone; a crash in between
+        leaves a directory to remove."""
+        directory = self.directory(sandbox_id)
+        shim = self._shims.pop(sandbox_id, None) or self._find(sandbox_id)
+        if shim is not None:
+            self._shims.pop(sandbox_id, None)
+            await shim.end()
+            shim.leave()
+        await self._end_leftovers(directory)
+        await asyncio.to_thread(directory.remove)
+
+    def ids(self) -> list[str]:
+        """The sandboxes that have a directory."""
+        return os.listdir(self._root)
+
+    def leave(self) -> None:
+        """Hang up on all shims, which go on without us."""
+        for shim in self._shims.values():
+            shim.leave()
+        self._shims.clear()
+
+    def _find(self, sandbox_id: str) -> Shim | None:
+        """The shim that the directory names, watched from now on; None when it is dead."""
+        directory = self.directory(sandbox_id)
+        try:
+            return self._watch(sandbox_id, directory, directory.runtime(), directory.shim())
+        except (NotFound, ProcessLookupError) as exc:
+            log.info("shim is dead", sandbox_id=sandbox_id, reason=exc)
+            return None
+
+    def _watch(self, sandbox_id: str, directory: SandboxDir, runtime: Runtime, identity: ProcessIdentity) -> Shim:
+        shim = self._shims[sandbox_id] = Shim(sandbox_id, directory, runtime, identity, self._exited)
+        return shim
+
+    def _exited(self, shim: Shim) -> None:
+        if self._shims.get(shim.sandbox_id) is shim:  # else it was asked to go
+            del self._shims[shim.sandbox_id]
+            self._group.create_task(self._mourn(shim))
+
+    async def _mourn(self, shim: Shim) -> None:
+        log.error("shim died", sandbox_id=shim.sandbox_id)
+        await end_leftovers(shim.directory, shim.runtime)
+        for on_death in self._subscribers:
+            on_death(shim.sandbox_id)
+
+    async def _end_leftovers(self, directory: SandboxDir) -> None:
+        try:
+            runtime = directory.runtime()
+        except NotFound:
+            return  # a crash came before the shim was forked
+        await end_leftovers(directory, runtime)
