@@ -15,6 +15,7 @@ from core import log
 from core.linux import prctl
 from core.zygote import jobs
 from core.zygote.server import Server
+from core.zygote.warm import warm_up
 from core.zygote.wire import CONTROL_FD
 
 
@@ -28,6 +29,7 @@ def main() -> None:
     prctl.set_thp_disable(True)  # the first write of a child would copy 2 MiB of a shared huge page
     gc.disable()  # garbage here would be holes there: what a child frees or marks it must copy
     jobs.preload(config["jobs"])
+    warm_up()
     setproctitle.setproctitle("crisp-zygote")
     prctl.set_name("crisp-zygote")
     gc.collect()
