@@ -1,8 +1,8 @@
 """What every child runs at its start, run once in the zygote.
 
 CPython writes into code as it runs it for the first times (specialised instructions, caches of types and imports). What
-has been written before the fork is shared; what is written after it is a page for each child: 0.35 of 2.9 MiB in one that
-serves a socket.
+has been written before the fork is shared; what is written after it is a page for each child: 0.35 of 2.9 MiB in one
+that serves a socket.
 """
 
 from __future__ import annotations
