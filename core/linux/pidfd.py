@@ -78,5 +78,5 @@ def start_time(pid: int) -> int:
 @functools.cache
 def boot_id() -> str:
     """Random at each boot of the kernel."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+        return file.read().decode().strip()

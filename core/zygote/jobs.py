@@ -6,6 +6,9 @@ An entry is `module:function` with
 
 It runs in a process of its own, which ends when it returns: it may block, change its root and leave descriptors open.
 A CrispError that it raises arrives at the caller; `report` sends progress there. A detached job's result goes nowhere.
+
+The module may have a function `warm_up()`, for the zygote to call: what it loads, caches and has run is shared by all
+children. It leaves no thread, descriptor, signal handler or child behind.
 """
 
 from __future__ import annotations
@@ -32,12 +35,18 @@ JOBS: Mapping[str, str] = MappingProxyType(
 
 
 def preload(jobs: Mapping[str, str] = JOBS) -> None:
-    """Import the modules of `jobs`, so that children share them. One that fails is logged, and fails in its job."""
+    """Load and warm up the modules of `jobs`. One that cannot be loaded is logged, and fails in its job."""
     for job, entry in jobs.items():
         try:
-            importlib.import_module(entry.partition(":")[0])
+            module = importlib.import_module(entry.partition(":")[0])
         except ImportError as exc:
             log.error("job cannot be loaded", job=job, error=exc)
+        else:
+            getattr(module, "warm_up", _nothing)()
+
+
+def _nothing() -> None:
+    """The warm-up of a job that has none."""
 
 
 def load(entry: str) -> Job:

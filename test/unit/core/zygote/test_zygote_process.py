@@ -11,7 +11,7 @@ from core.errdefs import DeadlineExceeded, Internal, InvalidArgument, NotFound, 
 from core.zygote.process import ZygoteProcess
 
 HERE = os.path.dirname(__file__)
-JOBS = {name: f"zygote_jobs:{name}" for name in ("echo", "read", "fail", "die", "hang", "linger")}
+JOBS = {name: f"zygote_jobs:{name}" for name in ("echo", "read", "fail", "die", "hang", "linger", "warmed")}
 JOBS["absent"] = "core.no_such_module:run"
 LONG = 60.0  # seconds; a deadline that is not the test's subject
 
@@ -81,6 +81,11 @@ async def test_a_job_that_cannot_be_loaded_does_not_hurt_the_others(zygote):
     with pytest.raises(Internal, match="no_such_module"):
         await zygote.run("absent", {}, deadline=LONG)
     assert (await zygote.run("echo", {}, deadline=LONG))["args"] == {}
+
+
+async def test_jobs_are_warmed_up_in_the_zygote(zygote):
+    result = await zygote.run("warmed", {}, deadline=LONG)
+    assert set(result["pids"]) == {zygote.pid}
 
 
 async def test_an_unknown_job_is_refused(zygote):

@@ -35,3 +35,14 @@ def linger(args, fds, report):
     os.write(fds[0], f"{os.getpid()} {os.getsid(0)}".encode())
     while os.read(fds[0], 1):
         time.sleep(0)
+
+
+WARMED = []
+
+
+def warm_up():
+    WARMED.append(os.getpid())
+
+
+def warmed(args, fds, report):
+    return {"pids": WARMED}
