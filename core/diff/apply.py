@@ -10,18 +10,19 @@ A regular file costs openat, write, utimensat and close; owner and mode are set 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.diff import names
-from core.diff.directories import OVERLAY_OPAQUE, Directories, Directory, is_whiteout
+from core.diff.attributes import dress_node, dress_open, set_xattrs
+from core.diff.directories import Directories, Directory, is_whiteout
+from core.diff.refusals import refusals
 from core.diff.removal import remove
 from core.diff.tar import Entry, TarReader, Type
 from core.diff.whiteouts import Mode, Whiteouts, whiteouts
-from core.errdefs import InvalidArgument, ResourceExhausted
+from core.errdefs import InvalidArgument
 
 LOWER_LINK = "trusted.crisp.link"
 """Marks a symbolic link that stands for a hard link to a file of a lower layer, until `settle` makes that link."""
@@ -32,8 +33,6 @@ MAX_ID = (1 << 32) - 2  # the last uid and gid: -1 means "unchanged" to chown(2)
 _MAX_TIME = (1 << 63) - 1  # nanoseconds; the filesystem clamps to what it can store
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-_SPECIAL_BITS = 0o7000
-_LOST_BY_CHOWN = 0o6000  # man 2 chown: set-id bits are cleared
 _DEVICE_TYPE = {Type.CHAR: stat.S_IFCHR, Type.BLOCK: stat.S_IFBLK, Type.FIFO: stat.S_IFIFO}
 
 
@@ -127,40 +126,44 @@ class _Layer:
         try:
             for piece in self._reader.data():
                 _write(fd, piece)
-            self._own(fd, entry, parent)
-            _set_xattrs(fd, entry)
+            dress_open(fd, entry, parent)
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
         self._count(entry.size)
 
     def _directory(self, entry: Entry, parent: Directory, name: bytes) -> None:
-        replaced = False
         try:
             os.mkdir(name, entry.mode, dir_fd=parent.fd)
-            merged = False
         except FileExistsError:
-            merged = stat.S_ISDIR(os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_mode)
-            if not merged:
-                self._displace(parent, name)
-                os.mkdir(name, entry.mode, dir_fd=parent.fd)
-                replaced = True
+            if stat.S_ISDIR(os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_mode):
+                self._merge(entry, parent, name)
+                return
+            self._displace(parent, name)
+            os.mkdir(name, entry.mode, dir_fd=parent.fd)
+            made = self._open_directory(entry, parent, name)
+            self._whiteouts.opaque(made)  # what it replaces has hidden the lower directory
+        else:
+            made = self._open_directory(entry, parent, name)
+        dress_open(made.fd, entry, parent)
+        self._count(0, blocks=1)
+
+    def _merge(self, entry: Entry, parent: Directory, name: bytes) -> None:
+        """The directory is there already: of an earlier entry, implicit, or the parent layer's."""
+        made = self._open_directory(entry, parent, name)
+        os.fchown(made.fd, entry.uid, entry.gid)
+        os.fchmod(made.fd, entry.mode)
+        set_xattrs(made.fd, entry.xattrs)
+        self._directories.describe(made)
+
+    def _open_directory(self, entry: Entry, parent: Directory, name: bytes) -> Directory:
         made = self._directories.add(_join(parent, name), parent, name, entry.mtime)
         made.is_setgid = bool(entry.mode & stat.S_ISGID)
-        if merged:
-            os.fchown(made.fd, entry.uid, entry.gid)
-            os.fchmod(made.fd, entry.mode)
-            self._directories.describe(made)
-        else:
-            self._own(made.fd, entry, parent)
-            self._count(0, blocks=1)
-        _set_xattrs(made.fd, entry)
-        if replaced and self._mode is Mode.STACKED:
-            os.setxattr(made.fd, OVERLAY_OPAQUE, b"y")  # what it replaced has hidden the lower directory
+        return made
 
     def _symlink(self, entry: Entry, parent: Directory, name: bytes) -> None:
         self._anew(parent, name, lambda: os.symlink(entry.linkname, name, dir_fd=parent.fd))
-        self._dress(entry, parent, name)
+        dress_node(entry, parent, name)
         self._count(0)
 
     def _link(self, entry: Entry, parent: Directory, name: bytes) -> None:
@@ -193,9 +196,7 @@ class _Layer:
         mode = _DEVICE_TYPE[entry.type] | entry.mode
         device = os.makedev(entry.major, entry.minor)
         self._anew(parent, name, lambda: os.mknod(name, mode, device, dir_fd=parent.fd))
-        self._dress(entry, parent, name)
-        if entry.mode & _SPECIAL_BITS:
-            os.chmod(name, entry.mode, dir_fd=parent.fd)  # a node that we have just made: no link to follow
+        dress_node(entry, parent, name)
         self._count(0)
 
     def _anew(self, parent: Directory, name: bytes, create: Callable[[], None]) -> None:
@@ -209,20 +210,6 @@ class _Layer:
         """Remove what is called `name`: of several entries for one path the last one counts."""
         remove(parent.fd, name)
         self._directories.forget_below(_join(parent, name))
-
-    def _own(self, fd: int, entry: Entry, parent: Directory) -> None:
-        """Give an open new file its owner and the mode bits that creating it could not set or chown has cleared."""
-        chown = bool(entry.uid or entry.gid or parent.is_setgid)
-        if chown:
-            os.fchown(fd, entry.uid, entry.gid)
-        if entry.mode & _SPECIAL_BITS or parent.is_setgid:
-            os.fchmod(fd, entry.mode)
-
-    def _dress(self, entry: Entry, parent: Directory, name: bytes) -> None:
-        """Owner and time of a new file that cannot be opened: a link or a device."""
-        if entry.uid or entry.gid or parent.is_setgid:
-            os.chown(name, entry.uid, entry.gid, dir_fd=parent.fd, follow_symlinks=False)
-        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent.fd, follow_symlinks=False)
 
     def _count(self, size: int, *, blocks: int = 0) -> None:
         self._inodes += 1
@@ -240,37 +227,3 @@ def _write(fd: int, piece: memoryview) -> None:
 
 def _link(source: Directory, target: bytes, parent: Directory, name: bytes) -> None:
     os.link(target, name, src_dir_fd=source.fd, dst_dir_fd=parent.fd, follow_symlinks=False)
-
-
-def kept_xattrs(xattrs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """Of a layer's extended attributes those that it may set: file capabilities and user.*, but not overlayfs' own.
-
-    trusted.* would steer overlayfs (opaque, redirect, metacopy), security.* the host's access control.
-    """
-    for name, value in xattrs:
-        if name == b"security.capability" or (name.startswith(b"user.") and not name.startswith(b"user.overlay.")):
-            yield name, value
-
-
-def _set_xattrs(fd: int, entry: Entry) -> None:
-    for name, value in kept_xattrs(entry.xattrs.items()):
-        try:
-            os.setxattr(fd, name, value)
-        except OSError as exc:
-            if exc.errno != errno.EOPNOTSUPP:  # a filesystem without them: as containerd, better the file than nothing
-                raise
-
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-
-
-@contextlib.contextmanager
-def refusals(name: bytes) -> Iterator[None]:
-    """Name the entry in what goes wrong, and tell a full disk from an entry that the kernel refuses."""
-    try:
-        yield
-    except InvalidArgument as exc:
-        raise InvalidArgument(f"layer entry {name[:160]!r}: {exc}") from exc
-    except OSError as exc:
-        text = f"layer entry {name[:160]!r}: {exc.strerror}"
-        raise (ResourceExhausted(text) if exc.errno in _FULL else InvalidArgument(text)) from exc

@@ -23,8 +23,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from core.diff import names
-from core.diff.apply import BLOCK, LOWER_LINK, refusals
+from core.diff.apply import BLOCK, LOWER_LINK
 from core.diff.directories import IMPLICIT, OVERLAY_OPAQUE
+from core.diff.refusals import refusals
 from core.diff.unpack import enter
 from core.diff.whiteouts import Mode
 from core.errdefs import InvalidArgument

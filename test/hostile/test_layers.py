@@ -2,14 +2,16 @@
 
 import gzip
 import os
+import resource
 import stat
 import struct
 import tarfile
 
 import pytest
 import zstandard
-from layers import archive, device, directory, entry, file, fixed, header, link, symlink, unpack
+from layers import archive, device, directory, entry, file, fixed, header, in_child, link, symlink, unpack
 
+from core.diff import unpack as unpack_job
 from core.errdefs import CrispError, DataLoss, InvalidArgument
 
 pytestmark = pytest.mark.root
@@ -272,3 +274,25 @@ def test_devices_are_made_but_belong_to_the_image(target):
     assert stat.S_ISCHR(os.lstat(target / "mem").st_mode)
     assert os.lstat(target / "sda").st_rdev == os.makedev(8, 0)
     assert stat.S_ISFIFO(os.lstat(target / "fifo").st_mode)
+
+
+def peak_memory(blob_path, target):
+    """Unpack here, in a child: return by how many bytes the peak of memory rose."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with open(blob_path, "rb") as blob:
+        unpack_job.run_job({"mode": "stacked"}, [blob.fileno(), os.open(target, os.O_RDONLY)])
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
+
+
+@pytest.mark.parametrize(
+    ("name", "entries"),
+    [
+        ("one big file", [file("zeroes", bytes(300 << 20))]),
+        ("many directories", [directory(f"d{number}/e") for number in range(20_000)]),
+        ("many replaced files", [file("f", uid=number) for number in range(20_000)]),
+        ("many hard links", [file("f0"), *(link(f"f{number}", "f0") for number in range(1, 20_000))]),
+    ],
+)
+def test_memory_stays_small_whatever_a_layer_holds(tmp_path, target, name, entries):
+    (tmp_path / "blob").write_bytes(zstandard.compress(archive(*entries)))
+    assert in_child(peak_memory, tmp_path / "blob", target) < 24 << 20
