@@ -39,9 +39,13 @@ class Exits:
     def subscribe(self, on_exit: Callable[[TaskExit], None]) -> None:
         self._subscribers.append(on_exit)
 
-    def expect(self, container_id: str, bundle: str, pid: int = ANY_PID) -> None:
-        """Tell the exit of this task when it comes; that of an earlier one of the same name will not be told."""
-        self._tasks[container_id] = Expected(bundle=bundle, pid=pid)
+    def expect(self, container_id: str, bundle: str) -> None:
+        """Tell the exit of this new task when it comes."""
+        self._tasks[container_id] = Expected(bundle=bundle, pid=ANY_PID)
+
+    def expect_earlier(self, container_id: str, bundle: str) -> None:
+        """Tell the exit of a task that an earlier daemon made. Idempotent."""
+        self._tasks.setdefault(container_id, Expected(bundle=bundle, pid=ANY_PID))
 
     def identify(self, container_id: str, pid: int) -> None:
         """The expected task's process is `pid`."""

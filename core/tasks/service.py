@@ -18,7 +18,7 @@ from core.errdefs import DeadlineExceeded, NotFound, Unavailable
 from core.shims.client import ShimClient
 from core.shims.manager import Liveness, ShimManager
 from core.tasks.events import EventsService
-from core.tasks.exits import Exits, read_record
+from core.tasks.exits import Exits
 from core.tasks.messages import collect, create_request, exit_of, status_of
 from core.tasks.tasks import ExecResult, OnExit, TaskExit, TaskIO, Tasks, TaskStatus
 from core.ttrpc.address import listen
@@ -27,6 +27,9 @@ from core.types import Mount
 
 EXEC_GRACE = 15.0  # seconds beyond an exec's own timeout for the shim to kill it and drain its output
 RESOURCES = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"  # containerd's typeurl of the JSON
+
+_UNDECIDED = (Unavailable, DeadlineExceeded, asyncio.CancelledError)
+"""After these a container may still come to life."""
 
 
 class ShimTasks:
@@ -53,14 +56,16 @@ class ShimTasks:
     ) -> int:
         shim = self._manager.get(sandbox_id)
         client = await shim.client()
+        earlier = self._exits.forget(container_id)
         shim.directory.add_container(container_id, bundle)
         self._exits.expect(container_id, bundle)
         try:
             pid = await client.create(create_request(shim.runtime, container_id, bundle, rootfs, io))
         except BaseException as exc:
             self._exits.forget(container_id)
-            if not isinstance(exc, (Unavailable, DeadlineExceeded, asyncio.CancelledError)):
-                shim.directory.forget_container(container_id)  # else it may still come to life
+            self._exits.restore(container_id, earlier)  # AlreadyExists, for one, does not end what exists
+            if earlier is None and not isinstance(exc, _UNDECIDED):
+                shim.directory.forget_container(container_id)
             raise
         self._exits.identify(container_id, pid)
         return pid
@@ -142,7 +147,7 @@ class ShimTasks:
         return True
 
     async def _adopt_task(self, client: ShimClient, container_id: str, bundle: str) -> None:
-        self._exits.expect(container_id, bundle)  # first: an event may overtake the reply
+        self._exits.expect_earlier(container_id, bundle)  # first: an event may overtake the reply
         with contextlib.suppress(NotFound):  # its creation failed, or has not come to the shim yet
             status = await status_of(client, container_id, bundle)
             self._exits.identify(container_id, status.pid)
@@ -152,11 +157,10 @@ class ShimTasks:
     def _tell_recorded(self, sandbox_id: str) -> None:
         """Tell the exits that a dead shim recorded. Of those that were killed now the shim's death is told."""
         for container_id, bundle in self._manager.directory(sandbox_id).containers().items():
-            exit_ = self._exits.recorded(container_id) or read_record(container_id, bundle)
+            self._exits.expect_earlier(container_id, bundle)
+            exit_ = self._exits.recorded(container_id)
             if exit_:
-                self._exits.expect(container_id, bundle)
                 self._exits.tell(exit_)
-            self._exits.forget(container_id)
 
     async def _client(self, sandbox_id: str) -> ShimClient:
         return await self._manager.get(sandbox_id).client()
