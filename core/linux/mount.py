@@ -91,6 +91,7 @@ _ATTRIBUTES = {
 _path = ctypes.c_char_p
 _mount = function("mount", _path, _path, _path, ctypes.c_ulong, _path)
 _umount2 = function("umount2", _path, ctypes.c_int)
+_pivot_root = function("pivot_root", _path, _path)
 
 
 def mount(source: str, target: str, filesystemtype: str = "", mountflags: int = 0, data: str = "") -> None:
@@ -101,6 +102,11 @@ def mount(source: str, target: str, filesystemtype: str = "", mountflags: int = 
 
 def umount2(target: str, flags: int = 0) -> None:
     check(_umount2(os.fsencode(target), flags), "umount2", target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make `new_root` the root of the mount namespace and put the old one at `put_old`."""
+    check(_pivot_root(os.fsencode(new_root), os.fsencode(put_old)), "pivot_root", new_root)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

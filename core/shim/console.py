@@ -1,0 +1,105 @@
+"""A terminal: the pty's master side, which the OCI runtime sends over a socket (runc, docs/terminals.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+import tempfile
+import termios
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from core.errdefs import Internal
+from core.linux.sockets import recv_fds
+from core.shim.stdio import Pump, Sink, open_fifo
+
+RECEIVE = 10.0
+"""Seconds for the master to arrive after the runtime has ended: it was sent before."""
+_NAME = 4096  # bytes of the message that carries the descriptor: the name of the pty
+
+
+@dataclass(slots=True, eq=False)
+class Console:
+    """The master of one pty, owned until `close`."""
+
+    master: int
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def receiving(cls) -> AsyncIterator[Receiver]:
+        """A socket for `--console-socket`, there inside the block.
+
+        In a directory of its own below /tmp: a bundle's path can exceed the 108 bytes of sun_path, unix(7).
+        """
+        directory = tempfile.mkdtemp(prefix="crisp-")
+        path = os.path.join(directory, "tty")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(path)
+            try:
+                listener.listen(1)
+                listener.setblocking(False)
+                yield Receiver(path, listener)
+            finally:
+                os.unlink(path)
+                os.rmdir(directory)
+
+    def resize(self, width: int, height: int) -> None:
+        """Columns and rows."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+    def attach(self, stdin: str, stdout: str, sink: Sink) -> list[Pump]:
+        """Pump the terminal's output to FIFO `stdout`, or into `sink` without one, and FIFO `stdin` to its input."""
+        pumps = [Pump(os.dup(self.master), _fifo_sink(stdout) if stdout else sink)]
+        if stdin:
+            pumps.append(Pump(open_fifo(stdin), self.write))
+        return pumps
+
+    def write(self, data: bytes) -> None:
+        """Type `data`. What a stopped reader leaves no room for is lost, as on a real line."""
+        with contextlib.suppress(OSError):
+            os.write(self.master, data)
+
+    def close(self) -> None:
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
+
+
+class Receiver:
+    """Waits for the runtime to send the master."""
+
+    def __init__(self, path: str, listener: socket.socket) -> None:
+        self.socket_path = path
+        self._listener = listener
+
+    async def wait_received(self) -> Console:
+        """Raises Internal when the runtime sent nothing."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(RECEIVE):
+                peer, _ = await loop.sock_accept(self._listener)
+        except TimeoutError as exc:
+            raise Internal("the OCI runtime sent no terminal") from exc
+        with peer:
+            peer.setblocking(True)
+            _, fds = recv_fds(peer, _NAME, 1)
+        if not fds:
+            raise Internal("the OCI runtime sent a message without a terminal")
+        os.set_blocking(fds[0], False)
+        return Console(fds[0])
+
+
+def _fifo_sink(path: str) -> Sink:
+    fd = open_fifo(path)
+
+    def sink(data: bytes) -> None:
+        if data:
+            os.write(fd, data)
+        else:
+            os.close(fd)
+
+    return sink

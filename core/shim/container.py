@@ -1,0 +1,188 @@
+"""One container: its first process, that process's output, its exit.
+
+    created ──start──▶ running ──exit──▶ stopped
+       └──────────exit (init killed)──────▲
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.errdefs import CrispError, FailedPrecondition
+from core.linux.cgroup import CgroupLayout
+from core.log import get_logger
+from core.shim.cgroup import ContainerCgroup
+from core.shim.console import Console
+from core.shim.logs import LogFile
+from core.shim.oci_runtime import OciRuntime
+from core.shim.reaper import Process
+from core.shim.record import ExitRecord
+from core.shim.stdio import Pump, log_sink, open_fifo, pipe
+
+log = get_logger(__name__)
+
+SIGKILL_CODE = 128 + signal.SIGKILL
+
+
+class State(enum.Enum):
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stdio:
+    """Where a process's standard streams go: FIFOs of the shim v2 contract, or our log when `log_path` is set."""
+
+    stdin: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    terminal: bool = False
+    log_path: str = ""
+    keep_stdin: bool = False
+    """Keep a pipe that attach writes to."""
+
+
+class Container:
+    """A container that was created. `on_exit` is called once, when everything it wrote is in its log."""
+
+    def __init__(self, container_id: str, runtime: OciRuntime, stdio: Stdio, layout: CgroupLayout) -> None:
+        self.id = container_id
+        self.runtime = runtime
+        self.stdio = stdio
+        self.state = State.CREATED
+        self.process: Process | None = None
+        self.exit: ExitRecord | None = None
+        self.exited = asyncio.Event()
+        self.log = LogFile("")
+        self.console: Console | None = None
+        self.stdin = -1
+        self._layout = layout
+        self._pumps: list[Pump] = []
+        self._cgroup: ContainerCgroup | None = None
+        self._killed = False
+
+    @property
+    def pid(self) -> int:
+        """Of its first process, 0 before it is created."""
+        return self.process.pid if self.process else 0
+
+    @property
+    def bundle(self) -> str:
+        return self.runtime.bundle
+
+    async def create(self) -> None:
+        """Run the OCI runtime's create. On failure nothing is left."""
+        self.log = LogFile(self.stdio.log_path)
+        try:
+            if self.stdio.terminal:
+                await self._create_with_console()
+            else:
+                await self._create_with_pipes()
+            self._cgroup = ContainerCgroup.of(self._layout, self.pid)
+        except BaseException:
+            self._release()
+            with contextlib.suppress(CrispError):
+                await self.runtime.delete(self.id, force=True)
+            raise
+
+    async def _create_with_pipes(self) -> None:
+        with contextlib.ExitStack() as ours:  # the runtime's ends: closed here once it has them
+            stdio = [self._stdin(ours)]
+            for stream, fifo in (("stdout", self.stdio.stdout), ("stderr", self.stdio.stderr)):
+                stdio.append(self._output(ours, stream, fifo))
+            self.process = await self.runtime.create(self.id, stdio)
+
+    def _stdin(self, ours: contextlib.ExitStack) -> int:
+        if not self.stdio.keep_stdin:
+            fd = open_fifo(self.stdio.stdin)
+        else:
+            fd, self.stdin = os.pipe()
+        ours.callback(os.close, fd)
+        return fd
+
+    def _output(self, ours: contextlib.ExitStack, stream: str, fifo: str) -> int:
+        if fifo:
+            write = open_fifo(fifo)
+        else:
+            read, write = pipe()
+            self._pumps.append(Pump(read, log_sink(self.log, stream)))
+        ours.callback(os.close, write)
+        return write
+
+    async def _create_with_console(self) -> None:
+        async with Console.receiving() as console:
+            self.process = await self.runtime.create(self.id, (), console.socket_path)
+            self.console = await console.wait_received()
+        self._pumps += self.console.attach(self.stdio.stdin, self.stdio.stdout, log_sink(self.log, "stdout"))
+
+    async def start(self) -> None:
+        """Raises FailedPrecondition when it is not created, Internal with the OCI runtime's words."""
+        if self.state is not State.CREATED:
+            raise FailedPrecondition(f"container {self.id} is {self.state.value}, not created")
+        await self.runtime.start(self.id)
+        if self.state is State.CREATED:  # it may have exited meanwhile
+            self.state = State.RUNNING
+
+    async def wait_exit(self, on_exit: Callable[[Container], None]) -> None:
+        """Watch the first process to its end and see to everything that must come before the news of it."""
+        assert self.process is not None
+        code = await self.process.exit
+        await self._end_leftovers()
+        await asyncio.gather(*(pump.drain() for pump in self._pumps))
+        oom = code == SIGKILL_CODE and not self._killed and self._cgroup is not None and self._cgroup.oom_killed()
+        self.exit = ExitRecord.now(self.pid, code, oom_killed=oom)
+        self.exit.save(self.bundle)
+        self.state = State.STOPPED
+        self._release()
+        on_exit(self)
+        self.exited.set()
+
+    async def _end_leftovers(self) -> None:
+        """Processes that outlive the first one have no PID namespace that ends with it: kill them."""
+        if self.pids():
+            with contextlib.suppress(CrispError):
+                await self.runtime.kill_all(self.id, signal.SIGKILL)
+
+    async def kill(self, signum: int, *, everything: bool = False) -> None:
+        """Signal the first process, or all of them. Success when it has exited."""
+        if self.exit is not None:
+            return
+        self._killed = self._killed or signum == signal.SIGKILL
+        if everything and signum != signal.SIGKILL:
+            await self.runtime.kill_all(self.id, signum)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signum)  # our child, not reaped yet: the pid is no other's
+
+    def pids(self) -> tuple[int, ...]:
+        """The processes in the container's cgroup, in our PID namespace; () when it has ended."""
+        return self._cgroup.pids() if self._cgroup else ()
+
+    def reopen_log(self) -> None:
+        self.log.reopen()
+
+    async def delete(self) -> None:
+        """Remove what the OCI runtime keeps. Raises FailedPrecondition while it runs."""
+        if self.state in (State.RUNNING, State.PAUSED):
+            raise FailedPrecondition(f"container {self.id} is {self.state.value}: kill it first")
+        await self.runtime.delete(self.id, force=True)
+        if self.exit is None:  # created, never started
+            await self.exited.wait()
+
+    def _release(self) -> None:
+        for pump in self._pumps:
+            pump.close()
+        self.log.close()
+        if self.console:
+            self.console.close()
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1

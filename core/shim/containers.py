@@ -1,0 +1,35 @@
+"""The containers and execs of one shim, by name."""
+
+from __future__ import annotations
+
+import asyncio
+
+from core.errdefs import AlreadyExists, NotFound
+from core.shim.container import Container
+
+
+class Containers:
+    """What this shim owns. Their watchers run in `group`."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self.group = group
+        self._by_id: dict[str, Container] = {}
+
+    def add(self, container: Container) -> None:
+        """Raises AlreadyExists."""
+        if container.id in self._by_id:
+            raise AlreadyExists(f"task {container.id} exists: delete it first")
+        self._by_id[container.id] = container
+
+    def get(self, container_id: str) -> Container:
+        """Raises NotFound."""
+        try:
+            return self._by_id[container_id]
+        except KeyError:
+            raise NotFound(f"task {container_id}") from None
+
+    def remove(self, container_id: str) -> None:
+        self._by_id.pop(container_id, None)
+
+    def list(self) -> list[Container]:
+        return list(self._by_id.values())

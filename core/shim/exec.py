@@ -1,0 +1,99 @@
+"""A process beside a container's first one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+
+from core.errdefs import FailedPrecondition
+from core.shim.console import Console
+from core.shim.container import Container, State, Stdio
+from core.shim.reaper import Process
+from core.shim.record import ExitRecord
+from core.shim.stdio import Pump, open_fifo
+
+
+class Exec:
+    """An exec of the shim v2 contract: added by Exec, run by Start, told by Wait, forgotten by Delete."""
+
+    def __init__(self, container: Container, exec_id: str, process: bytes, stdio: Stdio) -> None:
+        self.container = container
+        self.id = exec_id
+        self.stdio = stdio
+        self.process: Process | None = None
+        self.exit: ExitRecord | None = None
+        self.exited = asyncio.Event()
+        self.console: Console | None = None
+        self._spec = process
+        self._pumps: list[Pump] = []
+
+    @property
+    def pid(self) -> int:
+        """0 before it is started."""
+        return self.process.pid if self.process else 0
+
+    async def start(self) -> None:
+        """Run it. Raises FailedPrecondition (container not running), Internal with the OCI runtime's words."""
+        require_running(self.container)
+        if self.stdio.terminal:
+            async with Console.receiving() as console:
+                self.process = await self._run((), console.socket_path)
+                self.console = await console.wait_received()
+            self._pumps += self.console.attach(self.stdio.stdin, self.stdio.stdout, lambda _: None)
+            return
+        with contextlib.ExitStack() as ours:
+            stdio = []
+            for path in (self.stdio.stdin, self.stdio.stdout, self.stdio.stderr):
+                stdio.append(open_fifo(path))
+                ours.callback(os.close, stdio[-1])
+            self.process = await self._run(stdio)
+
+    async def _run(self, stdio: Sequence[int], console: str = "") -> Process:
+        return await self.container.runtime.exec(
+            self.container.id, f"exec-{self.id}", self._spec, stdio, console
+        )
+
+    async def wait_exit(self) -> None:
+        """Watch it to its end."""
+        assert self.process is not None
+        code = await self.process.exit
+        await asyncio.gather(*(pump.drain() for pump in self._pumps))
+        self.exit = ExitRecord.now(self.pid, code)
+        self.exited.set()
+
+    def kill(self, signum: int) -> None:
+        """Success when it has exited."""
+        if self.pid and self.exit is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signum)
+
+    def close(self) -> None:
+        for pump in self._pumps:
+            pump.close()
+        if self.console:
+            self.console.close()
+
+
+def require_running(container: Container) -> None:
+    """Raises FailedPrecondition."""
+    if container.state is not State.RUNNING:
+        raise FailedPrecondition(f"container {container.id} is {container.state.value}, not running")
+
+
+def kill_family(container: Container, pid: int) -> None:
+    """SIGKILL an exec and everything of its session: what it started, but nothing else of the container."""
+    family = [pid, *(other for other in container.pids() if session_of(other) == pid)]
+    for member in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+
+
+def session_of(pid: int) -> int:
+    """Session id of a process in our PID namespace, 0 when it is gone."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0

@@ -1,0 +1,115 @@
+"""crisp.shim.v1.Shim: an exec in one call, and the log."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+
+from google.protobuf.empty_pb2 import Empty
+
+from core.api import crisp_shim_pb2
+from core.shim.container import Container
+from core.shim.containers import Containers
+from core.shim.exec import kill_family, require_running
+from core.shim.reaper import Process
+from core.shim.stdio import Pump, Sink, pipe
+
+Wrap = Callable[[bytes], crisp_shim_pb2.ExecOutput]
+
+_numbers = itertools.count(1)
+
+
+class ShimService:
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+
+    async def reopen_log(self, request: crisp_shim_pb2.ReopenLogRequest) -> Empty:
+        self._containers.get(request.container_id).reopen_log()
+        return Empty()
+
+    async def exec_sync(
+        self, request: crisp_shim_pb2.ExecSyncRequest
+    ) -> AsyncIterator[crisp_shim_pb2.ExecOutput]:
+        """Output as it comes, then the exit. A caller that goes away ends the exec."""
+        container = self._containers.get(request.container_id)
+        require_running(container)
+        output = Output(request.limit)
+        run = asyncio.ensure_future(_run(container, request, output))
+        try:
+            while (part := await output.next()) is not None:
+                yield part
+            yield crisp_shim_pb2.ExecOutput(exit=await run)
+        finally:
+            run.cancel()
+
+
+async def _run(
+    container: Container, request: crisp_shim_pb2.ExecSyncRequest, output: Output
+) -> crisp_shim_pb2.ExecExit:
+    pumps: list[Pump] = []
+    process: Process | None = None
+    try:
+        process = await _spawn(container, request.process, output, pumps)
+        done, _ = await asyncio.wait([process.exit], timeout=request.timeout_ns / 1e9 or None)
+        if not done:
+            kill_family(container, process.pid)
+        code = await process.exit
+        await asyncio.gather(*(pump.drain() if done else pump.drain(0) for pump in pumps))
+        return crisp_shim_pb2.ExecExit(code=code, timed_out=not done)
+    except asyncio.CancelledError:
+        if process:
+            kill_family(container, process.pid)
+        raise
+    finally:
+        for pump in pumps:
+            pump.close()
+        output.close()
+
+
+async def _spawn(container: Container, process: bytes, output: Output, pumps: list[Pump]) -> Process:
+    stdin = os.open(os.devnull, os.O_RDONLY)
+    ends = [stdin]
+    try:
+        for sink in (output.stdout, output.stderr):
+            read, write = pipe()
+            ends.append(write)
+            pumps.append(Pump(read, sink()))
+        return await container.runtime.exec(container.id, f"exec-sync-{next(_numbers)}", process, ends)
+    finally:
+        for fd in ends:
+            os.close(fd)
+
+
+class Output:
+    """What an exec wrote, on its way to the caller: `limit` bytes of each stream, the rest is read and dropped, so that
+    the command never waits for us (hazards CVE-2022-31030)."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._queue: asyncio.Queue[crisp_shim_pb2.ExecOutput | None] = asyncio.Queue()
+
+    def stdout(self) -> Sink:
+        return self._sink(lambda data: crisp_shim_pb2.ExecOutput(stdout=data))
+
+    def stderr(self) -> Sink:
+        return self._sink(lambda data: crisp_shim_pb2.ExecOutput(stderr=data))
+
+    def _sink(self, wrap: Wrap) -> Sink:
+        left = self._limit
+
+        def sink(data: bytes) -> None:
+            nonlocal left
+            if data and left > 0:
+                self._queue.put_nowait(wrap(data[:left]))
+                left -= len(data)
+
+        return sink
+
+    async def next(self) -> crisp_shim_pb2.ExecOutput | None:
+        """The next part, None at the end."""
+        return await self._queue.get()
+
+    def close(self) -> None:
+        self._queue.put_nowait(None)

@@ -1,0 +1,90 @@
+"""The init of a pod whose containers share a PID namespace: it is process 1, reaps, and can do nothing else.
+
+Empty root, no capabilities, no privileges to gain. The namespace ends with it, and it ends with SIGKILL only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Never
+
+from core.linux import cap, prctl
+from core.linux.mount import (
+    MNT_DETACH,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    mount,
+    pivot_root,
+    umount2,
+)
+from core.linux.ns import CLONE_NEWNS, CLONE_NEWPID, setns, unshare
+
+
+def start_init(namespaces: tuple[str, ...], root: str) -> int:
+    """Fork the init into a new PID namespace and into the pinned `namespaces`; return its pid here.
+
+    `root` is an empty directory that becomes its root. The caller's own children stay in the caller's PID namespace.
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    ready, told = os.pipe()
+    try:
+        unshare(CLONE_NEWPID)
+        pid = os.fork()  # noqa: TID251 - the shim has one thread
+        if pid == 0:
+            _be_init(namespaces, root, told)
+        os.close(told)
+        told = -1
+        if not os.read(ready, 1):
+            raise OSError("the pod's init could not set itself up: see the shim's log")
+    finally:
+        setns(own, CLONE_NEWPID)
+        for fd in (own, ready, told):
+            if fd >= 0:
+                os.close(fd)
+    return pid
+
+
+def _be_init(namespaces: tuple[str, ...], root: str, told: int) -> Never:
+    try:
+        for path in namespaces:
+            fd = os.open(path, os.O_RDONLY)
+            setns(fd)
+            os.close(fd)
+        prctl.set_name("crisp-init")
+        _confine(root)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        os.write(told, b"1")
+        os.closerange(0, 1 << 16)
+        while True:
+            signal.sigwait([signal.SIGCHLD])
+            _reap()
+    finally:
+        os._exit(1)
+
+
+def _confine(root: str) -> None:
+    unshare(CLONE_NEWNS)
+    mount("", "/", "", MS_REC | MS_PRIVATE)
+    mount("empty", root, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "size=4k,nr_inodes=2")
+    os.chdir(root)
+    pivot_root(".", ".")  # pivot_root(2): the old root is stacked on the new one, and taken off
+    umount2(".", MNT_DETACH)
+    os.chdir("/")
+    prctl.set_no_new_privs()
+    for number in range(cap.last_cap() + 1):
+        prctl.capbset_drop(number)
+    cap.capset((), ())
+
+
+def _reap() -> None:
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return
+        except ChildProcessError:
+            return

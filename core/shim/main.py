@@ -1,0 +1,95 @@
+"""The shim's process: from the fork to ShutdownSandbox.
+
+It owns the processes of one pod, whoever else lives or dies: crispd may be killed, upgraded and started again, and
+finds it at its socket. What a successor of crispd needs lies in files: the shim's identity, exit records, logs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import setproctitle
+
+from core.api import crisp_shim_pb2, sandbox_pb2, task_v2_pb2, task_v3_pb2
+from core.files.atomic import write_atomic
+from core.linux import prctl
+from core.linux.pidfd import ProcessIdentity, boot_id
+from core.shim.containers import Containers
+from core.shim.exec_sync import ShimService
+from core.shim.publish import Publisher
+from core.shim.reaper import Reaper
+from core.shim.sandbox_service import SandboxService
+from core.shim.task_service import TaskService
+from core.ttrpc.server import Server
+
+VERSION = 1
+"""Of shim.json, which a newer crispd reads."""
+FAREWELL = 2.0
+"""Seconds for the last events to reach the daemon at shutdown."""
+OOM_SCORE = -998
+"""As both peers: nothing of the node but crispd itself shall outlive a pod's shim."""
+
+
+def run_job(args: Mapping[str, Any], fds: Sequence[int], _report: Callable[[Mapping[str, Any]], None]) -> None:
+    """The zygote's job `shim`: args `id`, `dir`, `events`, `namespace`; fds: the listening socket.
+
+    Returns when it is told to shut down.
+    """
+    become_shim(args["id"])
+    listener = socket.socket(fileno=fds[0])
+    asyncio.run(serve(args["id"], args["dir"], args["events"], args["namespace"], listener))
+
+
+def become_shim(sandbox_id: str) -> None:
+    """Process attributes: name, subreaper, OOM score, signals. Garbage collection would only copy shared pages."""
+    gc.disable()
+    gc.freeze()
+    setproctitle.setproctitle(f"crisp-shim {sandbox_id}")
+    prctl.set_name("crisp-shim")
+    prctl.set_child_subreaper()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd stopping crispd's cgroup must not end pods
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    with contextlib.suppress(PermissionError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(str(OOM_SCORE))
+
+
+async def serve(sandbox_id: str, directory: str, events: str, namespace: str, listener: socket.socket) -> None:
+    """Serve one pod until it is shut down; then the socket is gone and all events are told."""
+    over = asyncio.Event()
+    reaper = Reaper()
+    publisher = Publisher(events, namespace)
+    async with asyncio.TaskGroup() as group:
+        containers = Containers(group)
+        server = Server()
+        tasks = TaskService(containers, reaper, publisher, over.set)
+        server.register(task_v3_pb2.DESCRIPTOR.services_by_name["Task"], tasks)
+        server.register(task_v2_pb2.DESCRIPTOR.services_by_name["Task"], tasks)
+        server.register(
+            sandbox_pb2.DESCRIPTOR.services_by_name["Sandbox"],
+            SandboxService(sandbox_id, directory, reaper, over.set),
+        )
+        server.register(crisp_shim_pb2.DESCRIPTOR.services_by_name["Shim"], ShimService(containers))
+        reaper.install()
+        publishing = group.create_task(publisher.run())
+        async with server.serving(listener):
+            _save_identity(directory)
+            await over.wait()
+        await publisher.wait_empty(FAREWELL)
+        publishing.cancel()
+        for container in containers.list():
+            await container.kill(signal.SIGKILL, everything=True)
+
+
+def _save_identity(directory: str) -> None:
+    """shim.json: who serves this sandbox, for a later crispd to be sure of."""
+    identity = ProcessIdentity.of(os.getpid())
+    document = {"version": VERSION, "pid": identity.pid, "start_time": identity.start_time, "boot_id": boot_id()}
+    write_atomic(os.path.join(directory, "shim.json"), json.dumps(document).encode(), durable=False)

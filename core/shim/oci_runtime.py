@@ -1,0 +1,142 @@
+"""The OCI runtime's command line, the part that crun and runc share.
+
+The runtime is spawned with posix_spawn(3): vfork semantics, so that not even a page of this process is copied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.errdefs import Internal, NotFound
+from core.shim.reaper import Process, Reaper
+
+MAX_LOG = 64 << 10
+"""Bytes read of the runtime's own log for its error message: the last ones hold it."""
+
+_ENVIRONMENT = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}  # NOTIFY_SOCKET, say, is not for crun
+_DEFAULTS = [signal.SIGPIPE, signal.SIGXFSZ]  # ignored by Python; a container must not inherit that
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OciRuntime:
+    """One OCI runtime for one container, whose bundle holds its log and pid files."""
+
+    binary: str
+    root: str
+    """Its state directory, "" for the runtime's default."""
+    systemd_cgroup: bool
+    bundle: str
+    reaper: Reaper
+
+    async def create(self, container_id: str, stdio: Sequence[int], console: str = "") -> Process:
+        """`create`: the container's first process, which is returned, waits for `start`.
+
+        `stdio` are descriptors for its stdin, stdout and stderr; with `console`, a socket that receives the pty.
+        Raises Internal with the runtime's own words, NotFound when there is no such runtime.
+        """
+        pid_file = os.path.join(self.bundle, "init.pid")
+        arguments = ["create", "--bundle", self.bundle, "--pid-file", pid_file]
+        with self.reaper.expecting():
+            await self._run([*arguments, *_console(console), container_id], stdio)
+            return self.reaper.watch(_read_pid(pid_file))
+
+    async def start(self, container_id: str) -> None:
+        await self._run(["start", container_id])
+
+    async def exec(
+        self, container_id: str, name: str, process: bytes, stdio: Sequence[int], console: str = ""
+    ) -> Process:
+        """`exec` OCI `process` (JSON) beside the first one. `name` is unique in the bundle."""
+        spec, pid_file = (os.path.join(self.bundle, f"{name}.{kind}") for kind in ("json", "pid"))
+        _write(spec, process)
+        arguments = ["exec", "--detach", "--process", spec, "--pid-file", pid_file]
+        try:
+            with self.reaper.expecting():
+                await self._run([*arguments, *_console(console), container_id], stdio)
+                return self.reaper.watch(_read_pid(pid_file))
+        finally:
+            for path in (spec, pid_file):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+    async def kill_all(self, container_id: str, signum: int) -> None:
+        """Signal every process in the container's cgroup."""
+        await self._run(["kill", "--all", container_id, str(signum)])
+
+    async def delete(self, container_id: str, *, force: bool = False) -> None:
+        await self._run(["delete", *(["--force"] if force else []), container_id])
+
+    async def pause(self, container_id: str) -> None:
+        await self._run(["pause", container_id])
+
+    async def resume(self, container_id: str) -> None:
+        await self._run(["resume", container_id])
+
+    async def update(self, container_id: str, resources: bytes) -> None:
+        """Apply OCI LinuxResources (JSON)."""
+        path = os.path.join(self.bundle, "resources.json")
+        _write(path, resources)
+        await self._run(["update", "--resources", path, container_id])
+
+    async def _run(self, arguments: Sequence[str], stdio: Sequence[int] = ()) -> None:
+        log_path = os.path.join(self.bundle, "log.json")
+        command = [self.binary, "--log", log_path, "--log-format", "json"]
+        command += ["--root", self.root] if self.root else []
+        command += ["--systemd-cgroup"] if self.systemd_cgroup else []
+        code = await self.reaper.watch(_spawn([*command, *arguments], stdio)).exit
+        if code:
+            message = _last_error(log_path) or f"exit code {code}"
+            raise Internal(f"{os.path.basename(self.binary)} {arguments[0]} failed: {message}")
+
+
+def _spawn(command: list[str], stdio: Sequence[int]) -> int:
+    """Start `command` with `stdio` as its descriptors 0, 1 and 2; /dev/null where there are none."""
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
+        (os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio)
+    ]
+    if not stdio:
+        actions = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in range(3)]
+    try:
+        return os.posix_spawn(
+            command[0], command, _ENVIRONMENT, file_actions=actions, setsigmask=[], setsigdef=_DEFAULTS
+        )
+    except OSError as exc:
+        raise NotFound(f"OCI runtime {command[0]}: {exc.strerror}; install it or configure another") from exc
+
+
+def _write(path: str, data: bytes) -> None:
+    """A small file of the bundle, which lies on a tmpfs."""
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def _console(path: str) -> list[str]:
+    return ["--console-socket", path] if path else []
+
+
+def _read_pid(path: str) -> int:
+    with open(path, encoding="ascii") as file:
+        return int(file.read())
+
+
+def _last_error(path: str) -> str:
+    """The last error line of a runtime's JSON log, "" without one."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - MAX_LOG))
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return ""
+    for line in reversed(lines):
+        try:
+            entry = json.loads(line)
+            if entry.get("level") in ("error", "fatal"):
+                return str(entry.get("msg", ""))
+        except (ValueError, AttributeError):
+            continue
+    return ""

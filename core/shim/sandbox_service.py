@@ -1,0 +1,124 @@
+"""containerd.runtime.sandbox.v1.Sandbox: the pod's namespaces, /dev/shm and init."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from core.api import crisp_shim_pb2, sandbox_pb2, types_pb2
+from core.errdefs import FailedPrecondition, Unimplemented
+from core.linux.ns import pin
+from core.shim.init import start_init
+from core.shim.namespaces import FLAGS, make_namespaces, make_shm, remove_namespaces
+from core.shim.reaper import Reaper
+
+READY, NOT_READY = "SANDBOX_READY", "SANDBOX_NOTREADY"
+
+
+class SandboxService:
+    """The one sandbox of this shim, in `directory`. `shutdown` ends the process."""
+
+    def __init__(self, sandbox_id: str, directory: str, reaper: Reaper, shutdown: Callable[[], None]) -> None:
+        self._id = sandbox_id
+        self._namespaces = os.path.join(directory, "ns")
+        self._shm = os.path.join(directory, "shm")
+        self._root = os.path.join(directory, "root")
+        self._reaper = reaper
+        self._shutdown = shutdown
+        self._created_at = 0
+        self._init = 0
+        self._stopped = asyncio.Event()
+
+    async def create_sandbox(
+        self, request: sandbox_pb2.CreateSandboxRequest
+    ) -> sandbox_pb2.CreateSandboxResponse:
+        """Make what the options ask for. On failure nothing is left. Raises InvalidArgument, OSError."""
+        if self._created_at:
+            raise FailedPrecondition(f"sandbox {self._id} was created already")
+        options = _options(request.options)
+        try:
+            self._make(options)
+        except BaseException:
+            self._remove()
+            raise
+        self._created_at = time.time_ns()
+        return sandbox_pb2.CreateSandboxResponse()
+
+    def _make(self, options: crisp_shim_pb2.SandboxOptions) -> None:
+        if options.uid_mappings:
+            raise Unimplemented("user namespaces are not supported yet: leave userns_options unset or NODE")
+        wanted = {"net": options.network, "ipc": options.ipc, "uts": options.uts}
+        names = [name for name in FLAGS if wanted[name]]
+        if names:
+            make_namespaces(self._namespaces, names, options.hostname, options.sysctls)
+        if options.ipc:
+            make_shm(self._shm, options.shm_size)
+        if options.pid:
+            self._start_init(names)
+
+    def _start_init(self, names: list[str]) -> None:
+        os.makedirs(self._namespaces, mode=0o700, exist_ok=True)
+        os.makedirs(self._root, mode=0o700, exist_ok=True)
+        self._init = start_init(tuple(os.path.join(self._namespaces, name) for name in names), self._root)
+        self._reaper.watch(self._init)
+        pin(f"/proc/{self._init}/ns/pid", os.path.join(self._namespaces, "pid"))
+
+    async def start_sandbox(self, _request: sandbox_pb2.StartSandboxRequest) -> sandbox_pb2.StartSandboxResponse:
+        return sandbox_pb2.StartSandboxResponse(pid=self._init or os.getpid(), created_at=self._created())
+
+    async def platform(self, _request: sandbox_pb2.PlatformRequest) -> sandbox_pb2.PlatformResponse:
+        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+        return sandbox_pb2.PlatformResponse(platform=types_pb2.Platform(os="linux", architecture=machine))
+
+    async def stop_sandbox(self, _request: sandbox_pb2.StopSandboxRequest) -> sandbox_pb2.StopSandboxResponse:
+        """End the init, unpin, unmount. Idempotent."""
+        self._remove()
+        self._stopped.set()
+        return sandbox_pb2.StopSandboxResponse()
+
+    async def wait_sandbox(self, _request: sandbox_pb2.WaitSandboxRequest) -> sandbox_pb2.WaitSandboxResponse:
+        await self._stopped.wait()
+        return sandbox_pb2.WaitSandboxResponse()
+
+    async def sandbox_status(
+        self, _request: sandbox_pb2.SandboxStatusRequest
+    ) -> sandbox_pb2.SandboxStatusResponse:
+        ready = self._created_at and not self._stopped.is_set()
+        return sandbox_pb2.SandboxStatusResponse(
+            sandbox_id=self._id,
+            pid=self._init or os.getpid(),
+            state=READY if ready else NOT_READY,
+            created_at=self._created(),
+        )
+
+    async def ping_sandbox(self, _request: sandbox_pb2.PingRequest) -> sandbox_pb2.PingResponse:
+        return sandbox_pb2.PingResponse()
+
+    async def shutdown_sandbox(
+        self, _request: sandbox_pb2.ShutdownSandboxRequest
+    ) -> sandbox_pb2.ShutdownSandboxResponse:
+        self._remove()
+        self._shutdown()
+        return sandbox_pb2.ShutdownSandboxResponse()
+
+    def _remove(self) -> None:
+        if self._init:
+            os.kill(self._init, signal.SIGKILL)  # our child: reaped by nobody else, and 0 once we have killed it
+            self._init = 0
+        remove_namespaces(self._namespaces, self._shm)
+
+    def _created(self) -> Timestamp:
+        stamp = Timestamp()
+        stamp.FromNanoseconds(self._created_at)
+        return stamp
+
+
+def _options(packed: Any) -> crisp_shim_pb2.SandboxOptions:
+    """Our options; the zero value when there are none."""
+    return crisp_shim_pb2.SandboxOptions.FromString(packed.value)

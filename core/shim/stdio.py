@@ -1,0 +1,92 @@
+"""What a process writes, from a pipe or pty to a sink, without ever holding the process up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable
+
+from core.shim.logs import LogFile, stamp
+
+PIPE_SIZE = 256 << 10
+"""Bytes in a pipe before its writer blocks, and of one read: fewer wake-ups for chatty containers; the kernel allocates
+pages only as they fill."""
+DRAIN = 10.0
+"""Seconds that output may still come after a process has ended, from children that hold its pipe (hazards 3.39)."""
+
+Sink = Callable[[bytes], None]
+"""Takes what was read; b"" at the end."""
+
+
+class Pump:
+    """Reads a descriptor, which it owns, into a sink until its end."""
+
+    def __init__(self, fd: int, sink: Sink) -> None:
+        self._fd = fd
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self.finished = asyncio.Event()
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, self._read)
+
+    async def drain(self, timeout: float = DRAIN) -> None:
+        """Wait for the end, at most `timeout` seconds; then take what is there and close."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self.finished.wait()
+        self.close()
+
+    def close(self) -> None:
+        """Take what is in the pipe and end. Idempotent."""
+        while not self.finished.is_set() and self._read():
+            pass
+        self._end()
+
+    def _read(self) -> bool:
+        """Whether there may be more now."""
+        try:
+            data = os.read(self._fd, PIPE_SIZE)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: the last holder of the pty's other side is gone
+            data = b""
+        if data:
+            self._sink(data)
+            return True
+        self._end()
+        return False
+
+    def _end(self) -> None:
+        if not self.finished.is_set():
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self.finished.set()
+            self._sink(b"")
+
+
+def log_sink(log: LogFile, stream: str) -> Sink:
+    """Writes entries of `stream` into the log."""
+    formatter = log.formatter(stream)
+
+    def sink(data: bytes) -> None:
+        log.write(formatter.feed(data, stamp()) if data else formatter.finish(stamp()))
+
+    return sink
+
+
+def pipe() -> tuple[int, int]:
+    """A large pipe: read end, write end."""
+    read, write = os.pipe()
+    with contextlib.suppress(OSError):  # over fs.pipe-user-pages-soft: the default size does
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return read, write
+
+
+def open_fifo(path: str) -> int:
+    """One end of a FIFO of the shim v2 contract, /dev/null for "". Opened for both directions, so that it neither waits
+    for the other end nor breaks while that is away."""
+    if not path:
+        return os.open(os.devnull, os.O_RDWR)
+    return os.open(path, os.O_RDWR | os.O_NOCTTY)
