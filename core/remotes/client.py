@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
@@ -261,7 +262,7 @@ def _faults() -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as exc:
-        reason = getattr(exc.os_error if hasattr(exc, "os_error") else exc, "strerror", None) or type(exc).__name__
+        reason = getattr(exc, "verify_message", "") or type(exc).__name__
         raise Unreachable(f"TLS: {reason}: give the host's `ca` in hosts.toml, or http:// if it has no TLS") from exc
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
         raise Unreachable(_reason(exc)) from exc
@@ -276,4 +277,6 @@ def _faults() -> Iterator[None]:
 def _reason(exc: Exception) -> str:
     """The system's words; the library's can hold whole URLs."""
     cause = getattr(exc, "os_error", exc)
-    return (getattr(cause, "strerror", None) or type(exc).__name__).lower()
+    if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
+        return os.strerror(cause.errno).lower()
+    return str(getattr(cause, "strerror", None) or type(exc).__name__).lower()

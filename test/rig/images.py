@@ -155,7 +155,7 @@ def descriptor(data, media_type):
 
 
 def busybox(**config):
-    """BusyBox with all its commands, an /etc/passwd, and /tmp; runs `sh` unless `config` (Cmd, Env, …) says otherwise."""
+    """BusyBox with all its commands, /etc/passwd and /tmp; runs `sh` unless `config` (Cmd, Env, …) says otherwise."""
     return build(list(_busybox_layers()), config={"Env": ["PATH=/bin:/usr/bin"], "Cmd": ["sh"], **config})
 
 

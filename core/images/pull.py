@@ -1,0 +1,149 @@
+"""Pulling: from a reference to an image that containers can stand on.
+
+    resolve ─▶ index ─▶ manifest ─▶ config ─▶ layers (core.images.layers) ─▶ sync ─▶ image record, durable
+
+Nothing refers to what was pulled until the record is there, so an image is whole or absent. While a pull runs it holds
+what it needs (core.images.holds). What a crash leaves at each step is unreferenced and found again by its digest: the
+next pull goes on from there, or the next collection removes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from core.content.content import ContentStore
+from core.errdefs import NotFound
+from core.images.blocking import Blocking
+from core.images.documents import DocumentReader, Documents
+from core.images.flights import Flights
+from core.images.gc import names_of
+from core.images.holds import Hold, Holds
+from core.images.images import Image, ImageStore
+from core.images.layers import Layers, Stack
+from core.images.progress import LayerProgress, PullProgress
+from core.oci.image import chain_ids
+from core.remotes.credentials import Credentials
+from core.remotes.reference import Reference
+from core.remotes.registry import Registry, Repository, Resolved
+from core.snapshots.snapshotter import Snapshotter
+from core.types import Platform
+from core.zygote.zygote import Zygote
+
+MAX_LAYERS_AT_ONCE = 3  # of one pull, as the peers; more does not make one registry faster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    reference: Reference
+    credentials: Credentials | None
+    """Part of the key: who may not read an image must not share in another's pull of it."""
+
+
+class Puller:
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        images: ImageStore,
+        content: ContentStore,
+        snapshots: Snapshotter,
+        zygote: Zygote,
+        holds: Holds,
+        blocking: Blocking,
+        platform: Platform,
+        clock: Callable[[], float],
+        layers_at_once: int = MAX_LAYERS_AT_ONCE,
+        pinned: Iterable[str] = (),
+    ) -> None:
+        """`clock` tells the seconds since the epoch; `pinned` are full names of images that the kubelet shall keep."""
+        self._registry = registry
+        self._images = images
+        self._content = content
+        self._snapshots = snapshots
+        self._holds = holds
+        self._blocking = blocking
+        self._platform = platform
+        self._clock = clock
+        self._layers_at_once = layers_at_once
+        self._pinned = frozenset(pinned)
+        self._layers = Layers(content, snapshots, zygote, blocking)
+        self._flights: Flights[_Key, PullProgress, Image] = Flights()
+
+    async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
+        """Make the image that `name` means now the one that is here under that name, whole and durable.
+
+        Equal pulls share the work. When the last caller is cancelled the work is, and leaves only what the next pull
+        can use. Raises InvalidArgument (name, image), NotFound, Unauthenticated, PermissionDenied, Unavailable (all of
+        them name every host), DataLoss (a digest), ResourceExhausted, Unimplemented.
+        """
+        key = _Key(reference=Reference.parse(name), credentials=credentials)
+        async with self._flights.join(key, PullProgress, lambda progress: self._pull(key, progress)) as flight:
+            return await flight.wait()
+
+    def progress(self, name: str) -> tuple[LayerProgress, ...]:
+        """Of a pull of `name` that is running; () when there is none, or before it has read the manifest."""
+        reference = Reference.parse(name)
+        running = (progress for key, progress in self._flights.items() if key.reference == reference)
+        return next((progress.layers() for progress in running), ())
+
+    async def _pull(self, key: _Key, progress: PullProgress) -> Image:
+        repository = await self._registry.repository(key.reference, key.credentials)
+        resolved = await repository.resolve()
+        async with self._holds.hold() as hold:
+            await hold.add(resolved.descriptor.digest)
+            image = await self._known(key.reference, resolved, hold)
+            if image is None:
+                image = await self._fetch(repository, resolved, hold, progress)
+            names = _names(key.reference, resolved)
+            image = replace(image, pinned=image.pinned or not self._pinned.isdisjoint(names))
+            return await self._blocking(self._images.put, image, names)
+
+    async def _known(self, reference: Reference, resolved: Resolved, hold: Hold) -> Image | None:
+        """The image by its digest, if it is here and whole."""
+        try:
+            image = self._images.get(reference.with_digest(resolved.descriptor.digest))
+        except NotFound:
+            return None
+        await hold.add(*names_of(image))
+        return image if all(map(self._layers.is_unpacked, image.chain_ids)) else None
+
+    async def _fetch(
+        self, repository: Repository, resolved: Resolved, hold: Hold, progress: PullProgress
+    ) -> Image:
+        reader = DocumentReader(self._content, self._blocking, repository, hold, self._platform)
+        documents = await reader.read(resolved)
+        image = _image(documents, self._clock())
+        await hold.add(*names_of(image))
+        stack = Stack(
+            repository=repository,
+            layers=image.layers,
+            diff_ids=documents.config.diff_ids,
+            chain_ids=image.chain_ids,
+            slots=asyncio.Semaphore(self._layers_at_once),
+        )
+        if await self._layers.unpack(stack, progress.states):
+            await self._blocking(self._snapshots.sync)
+        return image
+
+
+def _names(reference: Reference, resolved: Resolved) -> tuple[str, ...]:
+    by_digest = reference.with_digest(resolved.descriptor.digest)
+    return (by_digest,) if reference.digest else (str(reference), by_digest)
+
+
+def _image(documents: Documents, created_at: float) -> Image:
+    manifest, config = documents.manifest, documents.config
+    blobs = (documents.target, manifest.config, *manifest.layers)
+    return Image(
+        id=manifest.config.digest,
+        target=documents.target,
+        names=(),
+        layers=manifest.layers,
+        chain_ids=chain_ids(config.diff_ids),
+        config=config.raw,
+        size=sum(blob.size for blob in blobs),
+        created_at=created_at,
+        annotations=manifest.annotations,
+    )
