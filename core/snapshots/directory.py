@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -56,6 +58,7 @@ class SnapshotDirectory:
         self._root = root
         self._boot_id = boot_id or _read_boot_id()
         self._index = Index(self._load())
+        self._syncing = threading.Lock()
 
     def path(self, name: str, *inner: str) -> str:
         return os.path.join(self._root, snapshot_id(name), *inner)
@@ -123,12 +126,16 @@ class SnapshotDirectory:
 
     def sync(self) -> None:
         """See Snapshotter.sync. Twice: first the data, then the word that the data is there."""
-        unsynced = self._index.unsynced()
-        self._syncfs()
-        for meta in unsynced:
-            write_meta(self.path(meta.name), replace(meta, unsynced_boot=""))
-        self._syncfs()
-        self._index.synced(unsynced)
+        with self._syncing:  # whoever waits here finds its snapshots synced already, as a rule
+            unsynced = self._index.unsynced()
+            if not unsynced:
+                return
+            self._syncfs()
+            for meta in unsynced:
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    write_meta(self.path(meta.name), replace(meta, unsynced_boot=""))
+            self._syncfs()
+            self._index.synced(unsynced)
 
     def cleanup(self) -> None:
         """See Snapshotter.cleanup."""
