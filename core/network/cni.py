@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import TypeVar, TypeVarTuple
 
 from core.errdefs import CrispError, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from core.linux.ns import is_pinned
 from core.log import get_logger
-from core.network import chain
+from core.network import chain, retries
 from core.network.attachments import Attachment, Attachments, Interface
+from core.network.blocking import Blocking
 from core.network.capabilities import capability_args, cni_args
 from core.network.confdir import config_directories, find_plugin, load_networks
 from core.network.conflist import STATUS_SINCE, NetworkConfig
 from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwork
 from core.network.plugin import Plugins
 from core.network.result import pod_addresses
+from core.network.retries import Retries
 from core.network.turns import Turns
 from core.network.watch import Watch
 
 log = get_logger(__name__)
 
-T = TypeVar("T")
-P = TypeVarTuple("P")
-
-RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0)
-"""Seconds before a DEL that failed is tried again; the last one repeats."""
 STATUS_PERIOD = 30.0
 """Seconds between two STATUS calls, for networks of a version that has them."""
 _PARALLEL = 4  # detachments at once when collecting: each is several processes
@@ -42,22 +37,24 @@ class CniConfig:
     bin_dirs: tuple[str, ...]
     max_networks: int = 1
     """How many of the configurations in `conf_dir` each pod is attached to: eth0, eth1, …"""
-    retry_delays: Sequence[float] = RETRY_DELAYS
+    retry_delays: Sequence[float] = retries.DELAYS
 
 
 @contextlib.asynccontextmanager
-async def open_cni(config: CniConfig, attachments: Attachments, executor: Executor) -> AsyncIterator[CniNetwork]:
+async def open_cni(
+    config: CniConfig, attachments: Attachments, executor: Executor, group: asyncio.TaskGroup
+) -> AsyncIterator[CniNetwork]:
     """The network, with the configuration and the recorded attachments loaded, while the block runs.
 
-    `executor` gets what blocks on files. Retries under way are given up at the end: their records stay.
+    `executor` gets what blocks, `group` what goes on in the background. Retries are given up at the end of the block:
+    their records stay.
     """
-    async with asyncio.TaskGroup() as group:
-        network = CniNetwork(config, attachments, executor, group)
-        try:
-            await network.start()
-            yield network
-        finally:
-            network.close()
+    network = CniNetwork(config, attachments, executor, group)
+    try:
+        await network.start()
+        yield network
+    finally:
+        network.close()
 
 
 class CniNetwork:
@@ -71,7 +68,7 @@ class CniNetwork:
     ) -> None:
         self._config = config
         self._files = attachments
-        self._executor = executor
+        self._blocking = Blocking(executor, "records and configuration of CNI")
         self._group = group
         self._plugins = Plugins(config.bin_dirs)
         self._turns = Turns()
@@ -79,9 +76,8 @@ class CniNetwork:
         self._networks: tuple[NetworkConfig, ...] = ()
         self._problem = ""
         self._attachments: dict[str, Attachment] = {}
-        self._retries: dict[str, asyncio.Task[None]] = {}
+        self._retries = Retries(group, config.retry_delays)
         self._following: asyncio.Task[None] | None = None
-        self._closed = False
 
     async def start(self) -> None:
         """Load and begin to follow the configuration directory."""
@@ -90,11 +86,10 @@ class CniNetwork:
         self._following = self._group.create_task(self._follow())
 
     def close(self) -> None:
-        self._closed = True
         self._watch.close()
-        for task in (self._following, *self._retries.values()):
-            if task:
-                task.cancel()
+        self._retries.close()
+        if self._following:
+            self._following.cancel()
 
     def status(self) -> NetworkStatus:
         if self._problem:
@@ -104,7 +99,7 @@ class CniNetwork:
     async def attach(self, pod: PodNetwork) -> NetworkResult:
         async with self._turns.of_pod(pod.id):
             known = self._attachments.get(pod.id)
-            if known and known.attached and known.netns == pod.netns and pod.id not in self._retries:
+            if known and known.attached and known.netns == pod.netns and not self._retries.pending(pod.id):
                 return _result(known)
             if known:  # an ADD that did not end, or another namespace: the spec wants DEL before the next ADD
                 await self._delete(known)
@@ -129,9 +124,14 @@ class CniNetwork:
 
     async def collect(self, keep: Collection[str]) -> None:
         slots = asyncio.Semaphore(_PARALLEL)
+
+        async def drop(pod_id: str) -> None:
+            async with slots:
+                await self._drop(pod_id)
+
         async with asyncio.TaskGroup() as group:
             for pod_id in self._attachments.keys() - set(keep):
-                group.create_task(self._drop(pod_id, slots))
+                group.create_task(drop(pod_id))
         async with self._turns.alone():
             for network in self._networks:
                 await chain.collect(self._plugins, network, self._valid(network.name))
@@ -162,7 +162,7 @@ class CniNetwork:
             await self._undo(attachment.pod_id)
             raise
         except asyncio.CancelledError:
-            self._retry_later(attachment.pod_id)
+            self._detach_later(attachment.pod_id)
             raise
         return result
 
@@ -171,7 +171,7 @@ class CniNetwork:
 
         The record gets synced meanwhile: plugins take longer, and what they leave on disk is not safe earlier.
         """
-        synced = asyncio.get_running_loop().run_in_executor(self._executor, self._files.sync, attachment.pod_id)
+        synced = asyncio.ensure_future(self._blocking(self._files.sync, attachment.pod_id))
         try:
             interfaces = [
                 replace(interface, result=await chain.add(self._plugins, attachment, interface))
@@ -179,8 +179,7 @@ class CniNetwork:
             ]
         finally:
             await asyncio.wait([synced])
-        if exc := synced.exception():
-            raise _failed(exc) from exc
+        await synced
         return replace(attachment, interfaces=tuple(interfaces))
 
     async def _undo(self, pod_id: str) -> None:
@@ -197,31 +196,20 @@ class CniNetwork:
                 await chain.delete(self._plugins, attachment, interface, netns)
             await self._blocking(self._files.delete, attachment.pod_id)
         except BaseException:
-            self._retry_later(attachment.pod_id)
+            self._detach_later(attachment.pod_id)
             raise
         del self._attachments[attachment.pod_id]
-        retry = self._retries.pop(attachment.pod_id, None)
-        if retry and retry is not asyncio.current_task():
-            retry.cancel()
+        self._retries.settle(attachment.pod_id)
 
-    async def _drop(self, pod_id: str, slots: asyncio.Semaphore) -> None:
-        """Detach a pod that is no more, without anybody to tell of a failure."""
-        async with slots, self._turns.of_pod(pod_id):
+    async def _drop(self, pod_id: str) -> bool:
+        """Detach a pod without anybody to tell of a failure; whether it is detached."""
+        async with self._turns.of_pod(pod_id):
             if pod_id in self._attachments:
                 await self._undo(pod_id)
+            return pod_id not in self._attachments
 
-    def _retry_later(self, pod_id: str) -> None:
-        if not self._closed and pod_id not in self._retries:
-            self._retries[pod_id] = self._group.create_task(self._retry(pod_id))
-
-    async def _retry(self, pod_id: str) -> None:
-        """DEL until it succeeds; whoever detaches the pod first cancels this."""
-        for delay in itertools.chain(self._config.retry_delays, itertools.repeat(self._config.retry_delays[-1])):
-            await asyncio.sleep(delay)
-            async with self._turns.of_pod(pod_id):
-                await self._undo(pod_id)
-                if pod_id not in self._attachments:
-                    return
+    def _detach_later(self, pod_id: str) -> None:
+        self._retries.later(pod_id, lambda: self._drop(pod_id))
 
     def _valid(self, network: str) -> list[dict[str, str]]:
         return [
@@ -266,16 +254,6 @@ class CniNetwork:
             for plugin in network.plugins:
                 find_plugin(plugin.type, self._config.bin_dirs)
             await chain.status(self._plugins, network)
-
-    async def _blocking(self, call: Callable[[*P], T], *arguments: *P) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, call, *arguments)
-        except OSError as exc:
-            raise _failed(exc) from exc
-
-
-def _failed(exc: BaseException) -> Unavailable:
-    return Unavailable(f"network records or configuration: {exc}: check the disk")
 
 
 def _result(attachment: Attachment) -> NetworkResult:

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 MAX_STDERR = 64 << 10  # bytes; what is beyond is read and dropped
@@ -32,12 +32,15 @@ class Completed:
     """The program wrote more to stdout than the limit and was killed for it."""
 
 
-async def execute(path: str, environment: Mapping[str, str], stdin: bytes, *, limit: int) -> Completed:
-    """Run `path` in a process group of its own and return when it has ended; `limit` bytes of stdout at most.
+async def execute(
+    path: str, environment: Mapping[str, str], stdin: bytes, *, limit: int, arguments: Sequence[str] = ()
+) -> Completed:
+    """Run `path` with `arguments` in a process group of its own and return when it has ended.
 
-    The group is killed unless the program ends with 0, and when the caller is cancelled. Raises OSError.
+    It may write `limit` bytes to stdout. The group is killed unless the program ends with 0, and when the caller is
+    cancelled. Raises OSError.
     """
-    process = _Process(path, environment, stdin, limit)
+    process = _Process([path, *arguments], environment, stdin, limit)
     try:
         return await asyncio.shield(process.completed)
     finally:
@@ -49,7 +52,7 @@ async def execute(path: str, environment: Mapping[str, str], stdin: bytes, *, li
 class _Process:
     """A running program. Its descriptors live until it ends, which can be later than anybody waits."""
 
-    def __init__(self, path: str, environment: Mapping[str, str], stdin: bytes, limit: int) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], stdin: bytes, limit: int) -> None:
         self._loop = asyncio.get_running_loop()
         self.completed: asyncio.Future[Completed] = self._loop.create_future()
         self._truncated = False
@@ -57,7 +60,7 @@ class _Process:
             self._stdout, write_stdout = _pipe(limit, undo)
             self._stderr, write_stderr = _pipe(MAX_STDERR, undo)
             with _file_of(stdin) as read_stdin, _closing(write_stdout), _closing(write_stderr):
-                self._pid = _spawn(path, environment, read_stdin, write_stdout, write_stderr)
+                self._pid = _spawn(command, environment, read_stdin, write_stdout, write_stderr)
             self._pidfd = os.pidfd_open(self._pid)
             undo.callback(os.close, self._pidfd)
             self._open = undo.pop_all()
@@ -153,10 +156,10 @@ def _file_of(data: bytes) -> Iterator[int]:
         yield fd
 
 
-def _spawn(path: str, environment: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> int:
+def _spawn(command: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> int:
     return os.posix_spawn(
-        path,
-        [path],
+        command[0],
+        list(command),
         environment,
         file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate((stdin, stdout, stderr))],
         setpgroup=0,
