@@ -24,6 +24,7 @@ from core.diff.whiteouts import Mode
 from core.errdefs import AlreadyExists, DataLoss, InvalidArgument, NotFound
 from core.images.blocking import Blocking
 from core.images.flights import Flight, Flights
+from core.images.holds import Holds
 from core.images.progress import LayerState, Phase
 from core.images.transfer import Transfer, Transfers
 from core.remotes.registry import Repository
@@ -56,7 +57,10 @@ class Stack:
 class Layers:
     """Makes snapshots of layers, each once at a time."""
 
-    def __init__(self, content: ContentStore, snapshots: Snapshotter, zygote: Zygote, blocking: Blocking) -> None:
+    def __init__(
+        self, content: ContentStore, snapshots: Snapshotter, zygote: Zygote, holds: Holds, blocking: Blocking
+    ) -> None:
+        self._holds = holds
         self._content = content
         self._snapshots = snapshots
         self._zygote = zygote
@@ -122,12 +126,14 @@ class Layers:
         """An active snapshot, removed at the end unless it was committed."""
         parent = "" if self._snapshots.layering is Layering.STACKED else stack.parent(depth)
         key = f"{EXTRACT}{secrets.token_hex(8)} {stack.chain_ids[depth]}"
-        try:
-            await self._blocking(self._snapshots.prepare, key, parent)
-            yield key
-        finally:
-            with contextlib.suppress(NotFound):
-                await self._blocking(self._snapshots.remove, key)
+        async with self._holds.hold() as hold:
+            await hold.add(key)
+            try:
+                await self._blocking(self._snapshots.prepare, key, parent)
+                yield key
+            finally:
+                with contextlib.suppress(NotFound):
+                    await self._blocking(self._snapshots.remove, key)
 
     async def _extract(self, stack: Stack, depth: int, key: str, state: LayerState) -> Mapping[str, Any]:
         """Unpack the layer into `key`, fetching it if needed; both digests are right afterwards."""

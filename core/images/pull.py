@@ -68,7 +68,7 @@ class Puller:
         self._clock = clock
         self._layers_at_once = layers_at_once
         self._pinned = frozenset(pinned)
-        self._layers = Layers(content, snapshots, zygote, blocking)
+        self._layers = Layers(content, snapshots, zygote, holds, blocking)
         self._flights: Flights[_Key, PullProgress, Image] = Flights()
 
     async def pull(self, name: str, credentials: Credentials | None = None) -> Image:

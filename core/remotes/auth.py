@@ -84,9 +84,9 @@ class Authorizer:
         """Raises PermissionDenied for a realm that must not see credentials."""
         try:
             realm = URL(text)
+            is_ours = realm.absolute and realm.port is not None and realm.origin() == self._base.origin()
         except ValueError:
-            realm = URL()
-        is_ours = realm.absolute and realm.origin() == self._base.origin()
+            realm, is_ours = URL(), False
         if not realm.host or not (realm.scheme == "https" or is_ours):
             raise PermissionDenied(f"its token realm {_shown(realm)} is neither https nor itself: nothing was sent")
         return realm.with_user(None)

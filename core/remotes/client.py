@@ -179,11 +179,11 @@ def _target(url: URL, location: str) -> URL:
     """Raises Internal (no URL), PermissionDenied (a step down from https)."""
     try:
         target = url.join(URL(location, encoded=True))
-        origin = target.origin()
+        origin, port = target.origin(), target.port
     except ValueError as exc:
         raise Internal("it redirects to what is no URL") from exc
-    if origin.scheme not in ("http", "https") or (url.scheme == "https" and origin.scheme != "https"):
-        raise PermissionDenied(f"it redirects from https to {origin}: refused")
+    if not port or origin.scheme not in ("http", "https") or (url.scheme == "https" and origin.scheme != "https"):
+        raise PermissionDenied(f"it redirects from {url.scheme} to {origin}: refused")
     return target.with_user(None)
 
 
