@@ -24,7 +24,7 @@ from core.images.images import Image, ImageStore
 from core.images.layers import Layers, Stack
 from core.images.progress import LayerProgress, PullProgress
 from core.oci.image import chain_ids
-from core.remotes.credentials import Credentials
+from core.remotes.auth import Credentials
 from core.remotes.reference import Reference
 from core.remotes.registry import Registry, Repository, Resolved
 from core.snapshots.snapshotter import Snapshotter

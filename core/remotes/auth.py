@@ -1,112 +1,83 @@
-"""Proving to a registry who asks (OCI distribution-spec; distribution spec/auth/token and oauth).
-
-A request first goes without proof. The 401 that comes back says what is wanted: Basic, or Bearer with a token from a
-*realm*. Where credentials may go (CVE-2020-15157, CVE-2019-10214): to the host for which they are meant, and to the
-realm that it names, if that is https, or the very host that we speak plain http with. They follow no redirect.
-"""
+"""What the kubelet gives for one pull (CRI, AuthConfig), and to which hosts it may go."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import Sequence
-from typing import Protocol
+import binascii
+from dataclasses import dataclass, field
 
-import msgspec
 from yarl import URL
 
-from core.errdefs import Internal, PermissionDenied, Unauthenticated
-from core.remotes.challenge import Challenge
-from core.remotes.credentials import Login
+from core.errdefs import InvalidArgument
+from core.remotes.hosts import Host
 
-_CLIENT_ID = "crisp"
-
-
-class _Token(msgspec.Struct):
-    token: str | None = None
-    access_token: str | None = None
+_DOCKER_HUB = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io"))  # one registry, three names
 
 
-class TokenCall(Protocol):
-    async def __call__(self, method: str, url: URL, *, authorization: str, form: dict[str, str] | None) -> bytes:
-        """Ask a realm and return its answer's body. Raises Unauthenticated, Unavailable, …"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Secrets: neither logged nor shown."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    auth: str = field(default="", repr=False)
+    """Base64 of `username:password`."""
+    identity_token: str = field(default="", repr=False)
+    """Exchanged for an access token (OAuth 2 refresh token)."""
+    registry_token: str = field(default="", repr=False)
+    """Sent to the registry as it is (bearer token)."""
+    server_address: str = ""
+    """The only host that gets them; any host that serves the registry when empty."""
 
 
-class Authorizer:
-    """The proof for one host during one pull. Many requests at once share one token."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Credentials decoded for one host; all empty for an anonymous one."""
 
-    def __init__(self, call: TokenCall, base: URL, login: Login, scope: str) -> None:
-        self._call = call
-        self._base = base
-        self._login = login
-        self._scope = scope
-        self._turn = asyncio.Lock()  # one token is fetched at a time; the others then use it
-        self.header = ""
-        """Authorization for the next request, "" for none."""
-
-    async def answer(self, challenges: Sequence[Challenge], used: str) -> None:
-        """Renew `header` after a request with header `used` was refused.
-
-        Raises Unauthenticated when there is nothing to try, PermissionDenied (realm), and what the realm raises.
-        """
-        async with self._turn:
-            if self.header == used:
-                self.header = ""
-                self.header = await self._proof(challenges)
-                if self.header == used:
-                    raise Unauthenticated("the credentials were refused")
-
-    async def _proof(self, challenges: Sequence[Challenge]) -> str:
-        by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
-        if bearer := by_scheme.get("bearer"):
-            return f"Bearer {self._login.registry_token or await self._token(bearer)}"
-        if "basic" in by_scheme and self._login.username:
-            return _basic(self._login)
-        if "basic" in by_scheme:
-            raise Unauthenticated("it wants a username and password: give imagePullSecrets")
-        raise Unauthenticated(f"it wants a proof that is not known: {', '.join(by_scheme) or 'none named'}")
-
-    async def _token(self, challenge: Challenge) -> str:
-        realm = self._realm(challenge.parameters.get("realm", ""))
-        asked = {
-            "service": challenge.parameters.get("service", ""),
-            "scope": challenge.parameters.get("scope") or self._scope,
-        }
-        if self._login.identity_token:
-            grant = {"grant_type": "refresh_token", "refresh_token": self._login.identity_token}
-            body = await self._call("POST", realm, authorization="", form={**asked, **grant, "client_id": _CLIENT_ID})
-        else:
-            authorization = _basic(self._login) if self._login.username else ""
-            body = await self._call("GET", realm.update_query(asked), authorization=authorization, form=None)
-        return _read_token(body, realm)
-
-    def _realm(self, text: str) -> URL:
-        """Raises PermissionDenied for a realm that must not see credentials."""
-        try:
-            realm = URL(text)
-            is_ours = realm.absolute and realm.port is not None and realm.origin() == self._base.origin()
-        except ValueError:
-            realm, is_ours = URL(), False
-        if not realm.host or not (realm.scheme == "https" or is_ours):
-            raise PermissionDenied(f"its token realm {_shown(realm)} is neither https nor itself: nothing was sent")
-        return realm.with_user(None)
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    registry_token: str = field(default="", repr=False)
 
 
-def _basic(login: Login) -> str:
-    return "Basic " + base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
+ANONYMOUS = Login()
 
 
-def _read_token(body: bytes, realm: URL) -> str:
+def login(credentials: Credentials | None, host: Host) -> Login:
+    """What `host` may get. Raises InvalidArgument (auth)."""
+    if credentials is None or not _is_meant_for(credentials.server_address, host):
+        return ANONYMOUS
+    username, password = credentials.username, credentials.password
+    if credentials.auth and not username:
+        username, password = _decode(credentials.auth)
+    return Login(
+        username=username,
+        password=password,
+        identity_token=credentials.identity_token,
+        registry_token=credentials.registry_token,
+    )
+
+
+def _is_meant_for(server_address: str, host: Host) -> bool:
+    if not server_address:
+        return True
     try:
-        answer = msgspec.json.decode(body, type=_Token)
-    except ValueError as exc:
-        raise Internal(f"token realm {_shown(realm)}: the answer is no token") from exc
-    token = answer.token or answer.access_token or ""
-    if not token or not token.isascii() or not token.isprintable():
-        raise Internal(f"token realm {_shown(realm)}: the answer has no token")
-    return token
+        named = _authority(URL(server_address if "://" in server_address else f"https://{server_address}"))
+    except ValueError:
+        return False
+    ours = _authority(host.base)
+    return named == ours or (named in _DOCKER_HUB and ours in _DOCKER_HUB)
 
 
-def _shown(url: URL) -> str:
-    """Without query and user, which can hold secrets."""
-    return str(url.with_query(None).with_user(None)) if url.absolute else repr(str(url.with_query(None))[:160])
+def _authority(url: URL) -> str:
+    return url.authority.rpartition("@")[2].lower()
+
+
+def _decode(auth: str) -> tuple[str, str]:
+    try:
+        username, colon, password = base64.b64decode(auth, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidArgument("credentials: auth is not base64") from exc
+    if not colon:
+        raise InvalidArgument("credentials: auth is not base64 of username:password")
+    return username, password.rstrip("\0")

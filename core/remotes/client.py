@@ -20,9 +20,9 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from core.errdefs import CrispError, DataLoss, Internal, NotFound, PermissionDenied, Unauthenticated, Unavailable
-from core.remotes.auth import Authorizer
+from core.remotes.auth import Login
+from core.remotes.authorizer import Authorizer
 from core.remotes.challenge import parse_challenges
-from core.remotes.credentials import Login
 from core.remotes.failures import Retriable, Unreachable
 from core.remotes.hosts import Host, is_loopback
 from core.remotes.retry import Limits, Retries, retry_after

@@ -26,8 +26,8 @@ from multidict import CIMultiDictProxy
 from core.errdefs import CrispError, DataLoss, InvalidArgument, NotFound, Unauthenticated, Unavailable
 from core.log import get_logger
 from core.oci.image import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT
+from core.remotes.auth import Credentials, login
 from core.remotes.client import READ_BUFFER, Answer, HostClient
-from core.remotes.credentials import Credentials, login
 from core.remotes.failures import Failures
 from core.remotes.hosts import PULL, RESOLVE, load_hosts
 from core.remotes.reference import Reference

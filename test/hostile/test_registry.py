@@ -18,7 +18,7 @@ from core.errdefs import (
     Unavailable,
     Unimplemented,
 )
-from core.remotes.credentials import Credentials
+from core.remotes.auth import Credentials
 from core.remotes.retry import Limits
 from rig.hostile_registry import (
     answer,

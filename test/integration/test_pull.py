@@ -7,7 +7,7 @@ import pytest
 from core.content.local import LocalContent
 from core.errdefs import NotFound, Unauthenticated, Unavailable
 from core.images.progress import Phase
-from core.remotes.credentials import Credentials
+from core.remotes.auth import Credentials
 from core.snapshots.native import NativeSnapshotter
 from core.snapshots.overlay import OverlaySnapshotter
 from rig.images import build, busybox, files, index, layer, push, sha256
