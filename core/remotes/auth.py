@@ -61,16 +61,14 @@ def login(credentials: Credentials | None, host: Host) -> Login:
 def _is_meant_for(server_address: str, host: Host) -> bool:
     if not server_address:
         return True
+    ours = host.base
     try:
-        named = _authority(URL(server_address if "://" in server_address else f"https://{server_address}"))
+        named = URL(server_address if "://" in server_address else f"{ours.scheme}://{server_address}")
+        if named.host in _DOCKER_HUB and ours.host in _DOCKER_HUB:
+            return True
+        return (named.host, named.port) == (ours.host, ours.port)
     except ValueError:
         return False
-    ours = _authority(host.base)
-    return named == ours or (named in _DOCKER_HUB and ours in _DOCKER_HUB)
-
-
-def _authority(url: URL) -> str:
-    return url.authority.rpartition("@")[2].lower()
 
 
 def _decode(auth: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ QUICK = Limits(first_pause=0, longest_pause=0, longest_retry_after=0.05)
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7", 7), ("", None), ("soon", None), ("-1", None), ("\u0661", None), ("9" * 5000, 999_999_999), ("Mon, 99", None)],
+    [("7", 7), ("", None), ("soon", None), ("-1", None), ("\u0661", None), ("9" * 5000, 999_999_999), ("Mon,", None)],
 )
 def test_retry_after_as_a_number(value, seconds):
     assert retry_after({"Retry-After": value}) == seconds
