@@ -193,13 +193,24 @@ class CniNetwork:
         netns = attachment.netns if is_pinned(attachment.netns) else ""
         try:
             for interface in reversed(attachment.interfaces):
-                await chain.delete(self._plugins, attachment, interface, netns)
+                await self._run_delete(attachment, interface, netns)
             await self._blocking(self._files.delete, attachment.pod_id)
         except BaseException:
             self._detach_later(attachment.pod_id)
             raise
         del self._attachments[attachment.pod_id]
         self._retries.settle(attachment.pod_id)
+
+    async def _run_delete(self, attachment: Attachment, interface: Interface, netns: str) -> None:
+        """DEL, and once more at once: the first may stumble over the half of an ADD, and remove it all the same.
+
+        (bridge with ipMasq removes eth0, and fails then since a chain of its is not there.)
+        """
+        try:
+            await chain.delete(self._plugins, attachment, interface, netns)
+        except Unavailable as exc:
+            log.info("DEL failed once", sandbox_id=attachment.pod_id, error=exc)
+            await chain.delete(self._plugins, attachment, interface, netns)
 
     async def _drop(self, pod_id: str) -> bool:
         """Detach a pod without anybody to tell of a failure; whether it is detached."""

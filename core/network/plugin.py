@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -64,8 +63,7 @@ class Plugins:
         seconds = self._timeouts[call.command]
         what = f"CNI plugin {plugin} {call.command}"
         try:
-            async with asyncio.timeout(seconds):
-                completed = await execute(path, self._environment(call), request, limit=MAX_RESULT)
+            completed = await execute([path], self._environment(call), request, limit=MAX_RESULT, timeout=seconds)
         except TimeoutError as exc:
             raise DeadlineExceeded(f"{what}: no answer in {seconds:g} s, so its processes were killed") from exc
         except OSError as exc:

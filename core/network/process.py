@@ -19,6 +19,9 @@ from dataclasses import dataclass
 
 MAX_STDERR = 64 << 10  # bytes; what is beyond is read and dropped
 _CHUNK = 64 << 10  # bytes; what a pipe holds
+GRACE = 2.0
+"""Seconds. What is killed half way can leave the node in a state that it never gets out of: after a SIGKILL between two
+steps of making its bridge, the bridge plugin fails for every pod to come ("could not set bridge's mac")."""
 _KILL_WAIT = 5.0  # seconds until a process that SIGKILL does not end, in an uninterruptible call, is left to itself
 
 
@@ -33,20 +36,26 @@ class Completed:
 
 
 async def execute(
-    path: str, environment: Mapping[str, str], stdin: bytes, *, limit: int, arguments: Sequence[str] = ()
+    command: Sequence[str], environment: Mapping[str, str], stdin: bytes, *, limit: int, timeout: float
 ) -> Completed:
-    """Run `path` with `arguments` in a process group of its own and return when it has ended.
+    """Run `command`, whose first item is a path, in a process group of its own and return when it has ended.
 
-    It may write `limit` bytes to stdout. The group is killed unless the program ends with 0, and when the caller is
-    cancelled. Raises OSError.
+    It may write `limit` bytes to stdout. The group is killed unless the program ends with 0. When the caller is
+    cancelled the program gets a moment to end. Raises TimeoutError after `timeout` seconds, OSError.
     """
-    process = _Process([path, *arguments], environment, stdin, limit)
+    process = _Process(command, environment, stdin, limit)
+    ended = [process.completed]
     try:
-        return await asyncio.shield(process.completed)
+        if not (await asyncio.wait(ended, timeout=timeout))[0]:
+            raise TimeoutError
+        return process.completed.result()
+    except asyncio.CancelledError:
+        await asyncio.wait(ended, timeout=GRACE)
+        raise
     finally:
         if not process.completed.done():
             process.kill()
-            await asyncio.wait([process.completed], timeout=_KILL_WAIT)
+            await asyncio.wait(ended, timeout=_KILL_WAIT)
 
 
 class _Process:

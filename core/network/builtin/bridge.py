@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from core.errdefs import CrispError, Unavailable
+from core.errdefs import CrispError, DeadlineExceeded, Unavailable
 from core.log import get_logger
 from core.network import retries
 from core.network.blocking import Blocking
@@ -202,8 +202,11 @@ class BridgeNetwork:
     async def _run_nft(self, ruleset: str) -> None:
         if self._nft is None:
             raise Unavailable(self.status().message)
-        async with asyncio.timeout(_NFT_TIMEOUT):
-            done = await execute(self._nft, os.environ, ruleset.encode(), limit=_MAX_NFT_OUTPUT, arguments=("-f", "-"))
+        command = [self._nft, "-f", "-"]
+        try:
+            done = await execute(command, os.environ, ruleset.encode(), limit=_MAX_NFT_OUTPUT, timeout=_NFT_TIMEOUT)
+        except TimeoutError as exc:
+            raise DeadlineExceeded(f"nft: no answer in {_NFT_TIMEOUT:g} s") from exc
         if done.code:
             raise Unavailable(f"nft cannot set up the embedded network: {done.stderr.decode(errors='replace').strip()}")
 
