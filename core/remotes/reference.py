@@ -53,6 +53,8 @@ class Reference:
         if not 0 < len(text) <= MAX_REFERENCE:
             raise InvalidArgument(f"want 1 to {MAX_REFERENCE} characters")
         rest, has_digest, encoded = text.partition("@")
+        if _IMAGE_ID.fullmatch(text.removeprefix("sha256:")):
+            raise InvalidArgument("this is an image id, which cannot be pulled")
         rest, tag = _split_tag(rest)
         host, path = _split_host(rest)
         _check_path(path)
@@ -98,8 +100,6 @@ def _split_host(text: str) -> tuple[str, str]:
     _check_host(first)
     host = DEFAULT_HOST if first == _OLD_DEFAULT_HOST else first
     if host == DEFAULT_HOST and "/" not in rest:
-        if _IMAGE_ID.fullmatch(rest):
-            raise InvalidArgument("64 hex digits are an image id, which cannot be pulled")
         return host, _OFFICIAL + rest
     return host, rest
 

@@ -63,6 +63,7 @@ def test_the_full_form_of_a_reference(text, full):
         "a" * 300 + "/b",
         "a/" * 200 + "b",
         "f" * 64,
+        "sha256:" + "f" * 64,
         "[::1/app",
         "[:::::]/app",
         "[::1%25eth0]/app",
