@@ -1,0 +1,44 @@
+# Crisp's verbs. `make help` lists them.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/ready packages ## install what Crisp needs: Debian packages, then a virtual environment from the lock file
+
+packages: ## install the Debian packages that are missing (root)
+	@tools/packages.sh
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	@echo "== virtual environment $(VENV), from requirements.lock"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+check: $(VENV)/ready ## what every commit passes: ruff, mypy, floors, unit tests
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/generate_api.py --check
+	$(BIN)/pytest test/unit
+
+test: setup check ## set up and pass all tests (root)
+	$(BIN)/pytest test --ignore=test/unit --ignore=test/bench -m "not slow"
+
+demo: setup ## a pod from a real image, end to end (root)
+	$(BIN)/python tools/demo.py
+
+bench: setup ## Crisp and Debian's containerd side by side, as ratios (root)
+	$(BIN)/python test/bench/run.py
+
+proto: $(VENV)/ready ## regenerate the code beside our .proto files
+	$(BIN)/python tools/generate_api.py
+
+lock: $(VENV)/ready ## rewrite requirements.lock from pyproject.toml
+	tools/lock.sh
+
+.PHONY: help setup packages check test demo bench proto lock

@@ -1,0 +1,169 @@
+"""The one module that names concrete classes: from settings to an open core."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from core.content.local import LocalContent
+from core.files.atomic import write_atomic
+from core.files.dirs import make_dirs
+from core.images.blocking import Blocking
+from core.images.gc import Collector
+from core.images.holds import Holds
+from core.images.images import ImageStore
+from core.images.platforms import host_platform
+from core.images.pull import Puller
+from core.images.remove import Remover
+from core.linux.pidfd import boot_id
+from core.log import get_logger
+from core.metadata.database import Database
+from core.metadata.images import SqliteImages
+from core.metadata.records import RecordStore
+from core.metadata.sqlite_records import SqliteRecords
+from core.network.attachments import AttachmentFiles
+from core.network.builtin.bridge import BridgeConfig, open_bridge
+from core.network.choice import ChosenNetwork
+from core.network.cni import CniConfig, open_cni
+from core.network.network import Network
+from core.remotes.registry import Registry
+from core.sandbox.controller import SandboxController
+from core.sandbox.pinned import PinnedController
+from core.shims.bundle import Runtime
+from core.shims.manager import ShimManager
+from core.snapshots.overlay import OverlaySnapshotter
+from core.snapshots.snapshotter import Snapshotter
+from core.tasks.service import ShimTasks
+from core.tasks.tasks import Tasks
+from core.zygote.process import ZygoteProcess
+from core.zygote.zygote import Zygote
+
+log = get_logger(__name__)
+
+FILESYSTEM_THREADS = 4
+"""Enough to keep two disks busy; more only fight for the GIL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreConfig:
+    root: str
+    state: str
+    handlers: Mapping[str, Runtime]
+    """OCI runtimes by runtime handler; "" is the default one."""
+    registry_config: str
+    cni: CniConfig
+    builtin: bool
+    bridge: str
+    subnet: str
+    layers_at_once: int
+    pinned: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """Everything below CRI, open."""
+
+    images: ImageStore
+    puller: Puller
+    remover: Remover
+    collector: Collector
+    snapshotter: Snapshotter
+    zygote: Zygote
+    records: RecordStore
+    shims: ShimManager
+    tasks: Tasks
+    controllers: Mapping[str, SandboxController]
+    network: Network
+    metadata: Executor
+    filesystem: Executor
+    rebooted: bool
+    """Whether the node was booted since the last crispd ran: then nothing of its processes is left."""
+    problems: Callable[[], Mapping[str, str]]
+
+
+@contextlib.asynccontextmanager
+async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
+    """The core on its directories, while the block runs. Containers run on after it."""
+    make_dirs(config.root, 0o700)
+    make_dirs(config.state, 0o711)
+    async with contextlib.AsyncExitStack() as stack:
+        metadata = stack.enter_context(ThreadPoolExecutor(1, "metadata"))
+        filesystem = stack.enter_context(ThreadPoolExecutor(FILESYSTEM_THREADS, "filesystem"))
+        zygote = ZygoteProcess()
+        await zygote.start()
+        stack.push_async_callback(zygote.stop)
+        database = Database(os.path.join(config.root, "metadata.db"))
+        stack.callback(database.close)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        shims = ShimManager(config.state, zygote, group)
+        stack.callback(shims.leave)
+        tasks = ShimTasks(shims)
+        await stack.enter_async_context(tasks.listening())
+        registry = await stack.enter_async_context(Registry(config_path=config.registry_config, executor=filesystem))
+        network = await _open_network(config, stack, filesystem, group)
+        controller = PinnedController(shims, config.handlers)
+        images, holds, blocking = SqliteImages(database), Holds(), Blocking(filesystem)
+        content = LocalContent(os.path.join(config.root, "content"))
+        snapshotter = OverlaySnapshotter(os.path.join(config.root, "snapshots"), boot_id=boot_id())
+        puller = Puller(
+            registry=registry,
+            images=images,
+            content=content,
+            snapshots=snapshotter,
+            zygote=zygote,
+            holds=holds,
+            blocking=blocking,
+            platform=host_platform(),
+            clock=time.time,
+            layers_at_once=config.layers_at_once,
+            pinned=config.pinned,
+        )
+        collector = Collector(
+            images=images, content=content, snapshots=snapshotter, holds=holds, blocking=blocking, clock=time.time
+        )
+        yield Core(
+            images=images,
+            puller=puller,
+            remover=Remover(images=images, collector=collector, blocking=blocking),
+            collector=collector,
+            snapshotter=snapshotter,
+            zygote=zygote,
+            records=SqliteRecords(database),
+            shims=shims,
+            tasks=tasks,
+            controllers=dict.fromkeys(config.handlers, controller),
+            network=network,
+            metadata=metadata,
+            filesystem=filesystem,
+            rebooted=_rebooted(config.root),
+            problems=dict,
+        )
+
+
+async def _open_network(
+    config: CoreConfig, stack: contextlib.AsyncExitStack, executor: Executor, group: asyncio.TaskGroup
+) -> Network:
+    attachments = AttachmentFiles(os.path.join(config.root, "cni"))
+    cni = await stack.enter_async_context(open_cni(config.cni, attachments, executor, group))
+    if not config.builtin:
+        return cni
+    bridge = BridgeConfig(root=os.path.join(config.root, "leases"), bridge=config.bridge, subnets=(config.subnet,))
+    return ChosenNetwork(cni, await stack.enter_async_context(open_bridge(bridge, executor, group)))
+
+
+def _rebooted(root: str) -> bool:
+    """Compare the boot with the one that was noted, and note this one."""
+    path, now = os.path.join(root, "boot_id"), boot_id().encode()
+    try:
+        with open(path, "rb") as file:
+            before = file.read()
+    except FileNotFoundError:
+        before = now
+    if before != now or not os.path.exists(path):
+        write_atomic(path, now)
+    return before != now

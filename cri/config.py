@@ -1,0 +1,208 @@
+"""The configuration: TOML, strict. An unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from core.errdefs import InvalidArgument, NotFound
+
+SHIM_TYPE = "io.containerd.crisp.v1"
+
+
+class Grpc(Struct, frozen=True, forbid_unknown_fields=True):
+    """CRI's socket: 0660, root."""
+
+    address: Annotated[str, Meta(description="unix socket of the kubelet's endpoint")] = "/run/crisp/crisp.sock"
+
+
+class Streaming(Struct, frozen=True, forbid_unknown_fields=True):
+    """exec, attach and port-forward: loopback only unless told otherwise."""
+
+    address: Annotated[str, Meta(description="address that the streaming server listens on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="0: any free port")] = 0
+
+
+class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
+    address: Annotated[str, Meta(description="host:port of the Prometheus endpoint; empty: off")] = ""
+
+
+class RegistryConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    config_path: Annotated[str, Meta(description="directory of <host>/hosts.toml, containerd's layout")] = (
+        "/etc/crisp/certs.d"
+    )
+
+
+class Images(Struct, frozen=True, forbid_unknown_fields=True):
+    max_concurrent_downloads: Annotated[int, Meta(ge=1, description="layers fetched at once, per pull")] = 3
+    max_concurrent_unpacks: Annotated[int, Meta(ge=1, description="layers unpacked at once, on the node")] = 4
+    pinned: Annotated[list[str], Meta(description="images that the kubelet must not remove; * matches anything")] = (
+        field(default_factory=list)
+    )
+
+
+class Cni(Struct, frozen=True, forbid_unknown_fields=True):
+    conf_dir: Annotated[str, Meta(description="where the network is configured; watched")] = "/etc/cni/net.d"
+    bin_dirs: Annotated[list[str], Meta(description="where plugins are, searched in order")] = field(
+        default_factory=lambda: ["/opt/cni/bin", "/usr/lib/cni"]
+    )
+    builtin: Annotated[
+        bool, Meta(description="embedded bridge network while conf_dir has none; a cluster's node leaves this false")
+    ] = False
+    bridge: Annotated[str, Meta(description="name of the embedded network's bridge", min_length=1, max_length=15)] = (
+        "crisp0"
+    )
+    subnet: Annotated[str, Meta(description="the embedded network's addresses")] = "10.88.0.0/16"
+
+
+class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
+    """One runtime handler."""
+
+    type: Annotated[str, Meta(description="the shim")] = SHIM_TYPE
+    binary: Annotated[str, Meta(description="the OCI runtime; empty: found on PATH by the handler's name")] = ""
+    systemd_cgroup: Annotated[bool, Meta(description="cgroups by systemd instead of cgroupfs")] = False
+    infra_image: Annotated[str, Meta(description="set: sandboxes with a pause container of this image")] = ""
+    pod_annotations: Annotated[
+        list[str], Meta(description="pod annotations that reach the OCI spec; * matches anything")
+    ] = field(default_factory=list)
+
+
+class Nri(Struct, frozen=True, forbid_unknown_fields=True):
+    socket: Annotated[str, Meta(description="where NRI plugins connect")] = "/var/run/nri/nri.sock"
+    enable: Annotated[bool, Meta(description="serve NRI")] = True
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True):
+    level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")] = (
+        "info"
+    )
+    format: Annotated[str, Meta(pattern="^(text|json)$", description="text or json")] = "text"
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    version: Annotated[int, Meta(ge=1, le=1, description="of this file's layout")] = 1
+    root: Annotated[str, Meta(pattern="^/", description="what outlives a reboot: images, snapshots, records")] = (
+        "/var/lib/crisp"
+    )
+    state: Annotated[str, Meta(pattern="^/", description="what does not: sockets, bundles, pinned namespaces")] = (
+        "/run/crisp"
+    )
+    log: Log = Log()
+    grpc: Grpc = Grpc()
+    streaming: Streaming = Streaming()
+    metrics: Metrics = Metrics()
+    registry: RegistryConfig = RegistryConfig()
+    images: Images = field(default_factory=Images)
+    cni: Cni = field(default_factory=Cni)
+    runtimes: Annotated[
+        dict[str, str | Runtime], Meta(description="handlers by name; `default` names one, else crun or runc")
+    ] = field(default_factory=dict)
+    nri: Nri = Nri()
+
+    def handlers(self) -> dict[str, Runtime]:
+        """All handlers by name, binaries resolved; crun and runc are there without being configured."""
+        configured = {name: runtime for name, runtime in self.runtimes.items() if isinstance(runtime, Runtime)}
+        found = {name: Runtime() for name in ("crun", "runc") if shutil.which(name)}
+        return {name: _resolved(name, runtime) for name, runtime in {**found, **configured}.items()}
+
+    def default_handler(self) -> str:
+        """The handler of pods that name none: `runtimes.default`, else the first of crun and runc that is there."""
+        named = self.runtimes.get("default")
+        return named if isinstance(named, str) else next(iter(self.handlers()), "crun")
+
+
+def _resolved(name: str, runtime: Runtime) -> Runtime:
+    return msgspec.structs.replace(runtime, binary=runtime.binary or shutil.which(name) or f"/usr/bin/{name}")
+
+
+def load(path: str) -> Config:
+    """Read the file at `path`. Raises NotFound, InvalidArgument (syntax, unknown key, wrong type or value)."""
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+    except FileNotFoundError as exc:
+        raise NotFound(f"configuration {path}: no such file; `crispd config default` prints one") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise InvalidArgument(f"configuration {path}: {exc}") from exc
+    return parse(document, path)
+
+
+def parse(document: Mapping[str, Any], path: str = "") -> Config:
+    """The configuration in a decoded document. Raises InvalidArgument."""
+    try:
+        config = msgspec.convert(document, Config)
+    except msgspec.ValidationError as exc:
+        raise InvalidArgument(f"configuration {path}: {exc}{_nearest(document)}") from exc
+    named = config.runtimes.get("default")
+    if isinstance(named, str) and named not in config.handlers():
+        raise InvalidArgument(f"configuration {path}: runtimes.default {named!r} has no [runtimes.{named}]")
+    return config
+
+
+def _nearest(document: Mapping[str, Any]) -> str:
+    """`; did you mean …` for the first key that nobody knows."""
+    for where, key, known in _unknown(document, Config, ""):
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f": did you mean {close[0]!r}?" if close else f": known keys are {', '.join(sorted(known))}"
+        return f" - key {where}{key}{hint}"
+    return ""
+
+
+def _unknown(
+    document: Mapping[str, Any], shape: type[Struct], where: str
+) -> Iterator[tuple[str, str, list[str]]]:
+    known = {info.name: info.type for info in msgspec.structs.fields(shape)}
+    for key, value in document.items():
+        if key not in known:
+            yield where, key, list(known)
+        elif key == "runtimes" and isinstance(value, Mapping):
+            for name, runtime in value.items():
+                if isinstance(runtime, Mapping):
+                    yield from _unknown(runtime, Runtime, f"{where}runtimes.{name}.")
+        elif isinstance(value, Mapping) and isinstance(known[key], type) and issubclass(known[key], Struct):
+            yield from _unknown(value, known[key], f"{where}{key}.")
+
+
+def dump(config: Config) -> str:
+    """`config` as TOML that `load` reads back."""
+    builtins = msgspec.to_builtins(config)
+    return msgspec.toml.encode({**builtins, "runtimes": builtins["runtimes"]}).decode()
+
+
+def default_toml() -> str:
+    """The configuration without a file, each key with its meaning."""
+    lines = list(_documented(Config(), ""))
+    lines += ["", "# [runtimes]", '# default = "crun"', "# [runtimes.crun]"]
+    lines += [f"# {line}" for line in _keys(Runtime())]
+    return "\n".join(lines) + "\n"
+
+
+def _documented(config: Struct, section: str) -> Iterator[str]:
+    if section:
+        yield ""
+        yield f"[{section}]"
+    yield from _keys(config)
+    for info in msgspec.structs.fields(type(config)):
+        value = getattr(config, info.name)
+        if isinstance(value, Struct):
+            yield from _documented(value, f"{section}.{info.name}" if section else info.name)
+
+
+def _keys(config: Struct) -> Iterator[str]:
+    for info in msgspec.structs.fields(type(config)):
+        value = getattr(config, info.name)
+        if not isinstance(value, Struct | dict):
+            text = msgspec.toml.encode({info.name: value}).decode().strip()
+            yield f"{text}  # {_meaning(info.type)}"
+
+
+def _meaning(type_: Any) -> str:
+    return next((meta.description or "" for meta in getattr(type_, "__metadata__", ()) if isinstance(meta, Meta)), "")
+
+

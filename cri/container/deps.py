@@ -1,0 +1,42 @@
+"""What the container verbs work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from core.images.images import ImageStore
+from core.tasks.tasks import Tasks
+from cri.config import Runtime
+from cri.container.bundles import Bundles
+from cri.container.exits import Exits
+from cri.container.spec.source import Facts
+from cri.container.stopping import Stopping
+from cri.store.container import Container
+from cri.store.locks import Locks
+from cri.store.operations import Operations
+from cri.store.sandbox import PodSandbox
+from cri.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerDeps:
+    containers: Store[Container]
+    sandboxes: Store[PodSandbox]
+    images: ImageStore
+    tasks: Tasks
+    bundles: Bundles
+    exits: Exits
+    stopping: Stopping
+    operations: Operations
+    locks: Locks
+    handlers: Mapping[str, Runtime]
+    """By runtime handler; "" is the default one."""
+    facts: Facts
+    etc: str
+    """Directory of the pods' files."""
+    filesystem: Executor
+    new_id: Callable[[], str]
+    clock: Callable[[], int]
+    """Nanoseconds since the epoch."""

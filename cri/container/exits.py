@@ -1,0 +1,59 @@
+"""Exits: from a task's end to the container's record, and to whoever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from core.log import get_logger
+from core.tasks.tasks import TaskExit
+from cri.store.container import Container
+from cri.store.store import Store
+
+log = get_logger(__name__)
+
+OOM_KILLED = "OOMKilled"
+
+
+class Exits:
+    """Writes exits into records and wakes those who wait."""
+
+    def __init__(self, containers: Store[Container], group: asyncio.TaskGroup) -> None:
+        self._containers = containers
+        self._group = group
+        self._waiting: dict[str, asyncio.Event] = {}
+
+    def on_exit(self, exit_: TaskExit) -> None:
+        """For Tasks.subscribe. Exits of execs are their caller's affair."""
+        container = self._containers.find(exit_.container_id)
+        if container is not None and not exit_.exec_id and not container.finished_at:
+            self._group.create_task(self.record(exited(container, exit_)))
+
+    async def record(self, container: Container) -> None:
+        """Store an exited container and wake its waiters."""
+        await self._containers.put(container)
+        log.info("container exited", container_id=container.id, exit_code=container.exit_code, reason=container.reason)
+        waiting = self._waiting.pop(container.id, None)
+        if waiting:
+            waiting.set()
+
+    async def wait_exited(self, container_id: str, timeout: float | None = None) -> bool:
+        """Wait until the container's record says EXITED, or is gone; False when `timeout` seconds passed before."""
+        container = self._containers.find(container_id)
+        if container is None or container.finished_at:
+            return True
+        event = self._waiting.setdefault(container_id, asyncio.Event())
+        try:
+            await asyncio.wait_for(event.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+
+def exited(container: Container, exit_: TaskExit) -> Container:
+    """The record after the exit. finished_at is never before started_at, whatever the clock did (hazards 3.26)."""
+    reason = OOM_KILLED if exit_.oom_killed else "Completed" if exit_.exit_code == 0 else "Error"
+    finished = max(round(exit_.exited_at * 1e9), container.started_at, container.created_at)
+    return replace(container, finished_at=finished, exit_code=exit_.exit_code, reason=reason, pid=0, lost=False)
+
+

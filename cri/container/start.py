@@ -1,0 +1,79 @@
+"""StartContainer: the OCI runtime's create and start, in the pod's shim.
+
+What a crash leaves: a task in state created or running. Recovery asks the shim: a running one becomes RUNNING, a
+created one is deleted and the container can be started again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.errdefs import CrispError, FailedPrecondition, NotFound
+from core.log import get_logger
+from core.tasks.tasks import TaskIO
+from cri import api
+from cri.container.deps import ContainerDeps
+from cri.store.container import Container
+
+log = get_logger(__name__)
+
+START_ERROR = "StartError"
+START_ERROR_CODE = 128
+"""What the kubelet expects of a container that could not be started: containerd's errorStartExitCode."""
+
+
+async def start_container(deps: ContainerDeps, container_id: str) -> None:
+    """Raises NotFound, FailedPrecondition (not CREATED), and what the OCI runtime said; then the container is EXITED
+    with code 128 and reason StartError."""
+    found = deps.containers.get(container_id)
+    async with deps.locks.hold(found.id):
+        container = deps.containers.get(found.id)
+        if container.state != api.ContainerState.CONTAINER_CREATED:
+            name = api.ContainerState.Name(container.state)
+            raise FailedPrecondition(f"container {container.id} is in state {name}: only a created one can be started")
+        await _start(deps, container)
+
+
+async def _start(deps: ContainerDeps, container: Container) -> None:
+    try:
+        await _run_task(deps, container)
+    except CrispError as exc:
+        now = max(deps.clock(), container.created_at)
+        await deps.exits.record(
+            replace(
+                container,
+                started_at=now,
+                finished_at=now,
+                exit_code=START_ERROR_CODE,
+                reason=START_ERROR,
+                message=str(exc),
+            )
+        )
+        raise
+
+
+async def _run_task(deps: ContainerDeps, container: Container) -> None:
+    pod = deps.sandboxes.find(container.sandbox_id)
+    if pod is None or pod.stopped:
+        raise FailedPrecondition(f"sandbox {container.sandbox_id} of container {container.id} is not ready")
+    config = container.request()
+    io = TaskIO(
+        log_path=container.log_path, stdin=config.stdin, stdin_once=config.stdin_once, terminal=config.tty
+    )
+    pid = await deps.tasks.create(container.sandbox_id, container.id, deps.bundles.path(container.id), io=io)
+    try:
+        started = replace(container, pid=pid, started_at=max(deps.clock(), container.created_at))
+        await deps.containers.put(started)
+        await deps.tasks.start(container.sandbox_id, container.id)
+    except CrispError:
+        await delete_task(deps, container)
+        raise
+    log.info("container started", container_id=container.id, pid=pid)
+
+
+async def delete_task(deps: ContainerDeps, container: Container) -> None:
+    """Remove what the shim and the OCI runtime hold of the container; success when there is nothing."""
+    try:
+        await deps.tasks.delete(container.sandbox_id, container.id)
+    except NotFound:
+        return

@@ -1,0 +1,55 @@
+"""StopContainer: the stop signal once, the grace period, then SIGKILL to everything in the container."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+
+from core.errdefs import DeadlineExceeded, NotFound
+from core.log import get_logger
+from cri.container.deps import ContainerDeps
+from cri.store.container import Container
+
+log = get_logger(__name__)
+
+KILL_WAIT = 10.0
+"""Seconds from SIGKILL to the exit, before the call says that the process hangs in the kernel. The kill is repeated by
+the next call; nothing else waits for it (hazards 3.38)."""
+
+
+async def stop_container(deps: ContainerDeps, container_id: str, timeout: float) -> None:
+    """Success when there is no such container, or it does not run (CRI, StopContainer).
+
+    `timeout` is the grace period in seconds, 0 kills at once. Concurrent calls each keep their own time, so a shorter
+    one wins; the signal is sent once. Raises DeadlineExceeded when the container survives SIGKILL.
+    """
+    with contextlib.suppress(NotFound):
+        container = deps.containers.get(container_id)
+        if not container.running and not container.lost:
+            return
+        if timeout > 0 and await _asked(deps, container, timeout):
+            return
+        await kill_container(deps, container)
+
+
+async def _asked(deps: ContainerDeps, container: Container, timeout: float) -> bool:
+    """Ask the container to end; whether it did within `timeout` seconds."""
+    if deps.stopping.begin(container.id):
+        await deps.tasks.kill(container.sandbox_id, container.id, container.stop_signal)
+    return await deps.exits.wait_exited(container.id, timeout)
+
+
+async def kill_container(deps: ContainerDeps, container: Container) -> None:
+    """SIGKILL everything in the container and wait for its exit."""
+    await deps.tasks.kill(container.sandbox_id, container.id, signal.SIGKILL, all_processes=True)
+    if not await deps.exits.wait_exited(container.id, KILL_WAIT):
+        raise DeadlineExceeded(f"container {container.id} is still there {KILL_WAIT:.0f} s after SIGKILL")
+
+
+async def end_containers(deps: ContainerDeps, sandbox_id: str) -> None:
+    """Kill all running containers of a pod, at the same time."""
+    running = [one for one in deps.containers.list() if one.sandbox_id == sandbox_id and (one.running or one.lost)]
+    async with asyncio.TaskGroup() as group:
+        for container in running:
+            group.create_task(kill_container(deps, container))

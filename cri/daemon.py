@@ -1,0 +1,233 @@
+"""crispd from configuration to socket: compose, recover, serve, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+
+import grpc
+import msgspec
+
+from core.errdefs import FailedPrecondition
+from core.linux import cap
+from core.linux.cgroup import CgroupLayout
+from core.log import get_logger
+from core.network.cni import CniConfig
+from core.shims.bundle import Runtime as OciRuntime
+from core.wiring import Core, CoreConfig, open_core
+from cri import api
+from cri.config import Config, Runtime
+from cri.container.bundles import Bundles
+from cri.container.deps import ContainerDeps
+from cri.container.exits import Exits
+from cri.container.remove import remove_containers
+from cri.container.spec.source import Facts
+from cri.container.stop import end_containers
+from cri.container.stopping import Stopping
+from cri.image.deps import ImageDeps
+from cri.image_service import ImageService
+from cri.node import Node
+from cri.notify import notify
+from cri.runtime_service import RuntimeService
+from cri.sandbox.deps import SandboxDeps
+from cri.sandbox.files import PodFiles
+from cri.sandbox.recover import pod_died, recover
+from cri.server import make_server
+from cri.store import container as container_store
+from cri.store import sandbox as sandbox_store
+from cri.store.container import Container
+from cri.store.locks import Locks
+from cri.store.operations import Operations
+from cri.store.sandbox import PodSandbox
+from cri.store.store import Store
+
+log = get_logger(__name__)
+
+GRACE = 10.0
+"""Seconds that calls under way get at the end: more than any step that must not be cut off needs."""
+
+
+def run(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. Raises FailedPrecondition when another crispd has the state directory."""
+    os.umask(0o022)
+    os.makedirs(config.state, mode=0o711, exist_ok=True)
+    with only_one(os.path.join(config.state, "crispd.lock")):
+        asyncio.run(_serve(config))
+
+
+@contextlib.contextmanager
+def only_one(path: str) -> Iterator[None]:
+    """Hold the lock file at `path`. Raises FailedPrecondition when another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as exc:
+        raise FailedPrecondition(f"another crispd holds {path}: give this one its own root and state") from exc
+    finally:
+        os.close(descriptor)
+
+
+async def _serve(config: Config) -> None:
+    async with open_core(core_config(config)) as core, asyncio.TaskGroup() as group:
+        daemon = Daemon(config, core, group)
+        await daemon.start()
+        await wait_signal()
+        log.info("stopping")
+        notify("STOPPING=1")
+        await daemon.stop()
+
+
+def core_config(config: Config) -> CoreConfig:
+    """What the core needs of the configuration."""
+    handlers = {
+        name: OciRuntime(
+            binary=runtime.binary,
+            root=os.path.join(config.state, "runtime", name),
+            systemd_cgroup=runtime.systemd_cgroup,
+        )
+        for name, runtime in all_handlers(config).items()
+    }
+    return CoreConfig(
+        root=config.root,
+        state=config.state,
+        handlers=handlers,
+        registry_config=config.registry.config_path,
+        cni=CniConfig(conf_dir=config.cni.conf_dir, bin_dirs=tuple(config.cni.bin_dirs)),
+        builtin=config.cni.builtin,
+        bridge=config.cni.bridge,
+        subnet=config.cni.subnet,
+        layers_at_once=config.images.max_concurrent_downloads,
+        pinned=tuple(config.images.pinned),
+    )
+
+
+def all_handlers(config: Config) -> dict[str, Runtime]:
+    """All handlers, the default one also as \"\", as the kubelet names it."""
+    handlers = config.handlers()
+    default = config.default_handler()
+    return {"": handlers[default], **handlers} if default in handlers else handlers
+
+
+def node_facts() -> Facts:
+    """Read once: none of it changes while a daemon runs."""
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        own = int(file.read())
+    return Facts(
+        layout=CgroupLayout.read(),
+        oom_score_floor=-1000 if "CAP_SYS_RESOURCE" in cap.effective() else own,
+        apparmor=os.path.exists("/sys/kernel/security/apparmor/profiles"),
+        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+    )
+
+
+async def wait_signal() -> None:
+    """Return on SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    await asked.wait()
+
+
+class Daemon:
+    """The CRI side of crispd on top of an open core."""
+
+    def __init__(self, config: Config, core: Core, group: asyncio.TaskGroup) -> None:
+        self._config = config
+        self._core = core
+        self._group = group
+        self._operations = Operations(group)
+        self._containers = self._container_deps()
+        self._sandboxes = self._sandbox_deps()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Recover what an earlier daemon left and serve; CRI answers when this returns."""
+        await self._containers.containers.load()
+        await self._sandboxes.sandboxes.load()
+        self._core.tasks.subscribe(self._containers.exits.on_exit)
+        self._core.shims.subscribe(self._on_shim_death)
+        await recover(self._sandboxes, self._containers, rebooted=self._core.rebooted)
+        runtime = RuntimeService(self._sandboxes, self._containers, self._node())
+        services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, ImageService(self._image_deps()))]
+        self._server = make_server(self._config.grpc.address, services)
+        await self._server.start()
+        log.info("serving", address=self._config.grpc.address)
+        notify("READY=1")
+
+    async def stop(self) -> None:
+        """Let calls and operations under way finish, then close. Containers run on."""
+        if self._server:
+            await self._server.stop(GRACE)
+        await asyncio.wait_for(self._operations.wait_idle(), GRACE)
+
+    def _on_shim_death(self, sandbox_id: str) -> None:
+        self._group.create_task(pod_died(self._sandboxes, self._containers, sandbox_id))
+
+    def _container_deps(self) -> ContainerDeps:
+        core = self._core
+        containers = Store("container", Container, container_store.list_item, core.records, core.metadata)
+        return ContainerDeps(
+            containers=containers,
+            sandboxes=Store("sandbox", PodSandbox, sandbox_store.list_item, core.records, core.metadata),
+            images=core.images,
+            tasks=core.tasks,
+            bundles=Bundles(os.path.join(self._config.state, "containers"), core.snapshotter, "overlay"),
+            exits=Exits(containers, self._group),
+            stopping=Stopping(),
+            operations=self._operations,
+            locks=Locks(),
+            handlers=all_handlers(self._config),
+            facts=node_facts(),
+            etc=os.path.join(self._config.state, "etc"),
+            filesystem=core.filesystem,
+            new_id=new_id,
+            clock=time.time_ns,
+        )
+
+    def _sandbox_deps(self) -> SandboxDeps:
+        core, containers = self._core, self._containers
+        return SandboxDeps(
+            sandboxes=containers.sandboxes,
+            controllers=core.controllers,
+            network=core.network,
+            files=PodFiles(os.path.join(self._config.state, "etc")),
+            operations=self._operations,
+            locks=Locks(),
+            filesystem=core.filesystem,
+            end_containers=lambda sandbox_id: end_containers(containers, sandbox_id),
+            remove_containers=lambda sandbox_id: remove_containers(containers, sandbox_id),
+            new_id=new_id,
+            clock=time.time_ns,
+        )
+
+    def _image_deps(self) -> ImageDeps:
+        core = self._core
+        return ImageDeps(
+            images=core.images,
+            puller=core.puller,
+            remover=core.remover,
+            filesystem=core.filesystem,
+            image_root=self._config.root,
+            clock=time.time_ns,
+        )
+
+    def _node(self) -> Node:
+        return Node(
+            network=self._core.network,
+            problems=self._core.problems,
+            handlers={name: api.RuntimeHandlerFeatures() for name in self._core.controllers},
+            systemd_cgroup=any(one.systemd_cgroup for one in self._config.handlers().values()),
+            info={"config": msgspec.to_builtins(self._config), "root": self._config.root, "state": self._config.state},
+        )
+
+
+def new_id() -> str:
+    """64 hex digits, as both peers name sandboxes and containers."""
+    return secrets.token_hex(32)

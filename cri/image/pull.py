@@ -1,0 +1,37 @@
+"""PullImage."""
+
+from __future__ import annotations
+
+from core.errdefs import InvalidArgument
+from core.log import get_logger
+from core.remotes.auth import Credentials
+from cri import api
+from cri.image.deps import ImageDeps
+
+log = get_logger(__name__)
+
+
+async def pull_image(deps: ImageDeps, request: api.PullImageRequest) -> str:
+    """Pull, unpack and record; return the image's id. Two pulls of one image share the work.
+
+    Raises InvalidArgument (reference), NotFound, Unauthenticated, Unavailable (every host and why), DataLoss.
+    """
+    if not request.image.image:
+        raise InvalidArgument("PullImage: image is empty")
+    image = await deps.puller.pull(request.image.image, credentials(request.auth))
+    log.info("image pulled", image=request.image.image, id=image.id, size=image.size)
+    return image.id
+
+
+def credentials(auth: api.AuthConfig) -> Credentials | None:
+    """What the kubelet gave for this pull, None when nothing."""
+    if not auth.ByteSize():
+        return None
+    return Credentials(
+        username=auth.username,
+        password=auth.password,
+        auth=auth.auth,
+        server_address=auth.server_address,
+        identity_token=auth.identity_token,
+        registry_token=auth.registry_token,
+    )

@@ -1,0 +1,72 @@
+"""ImageStatus and ListImages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from core.errdefs import NotFound
+from core.images.images import Image
+from cri import api
+from cri.image.deps import ImageDeps
+
+
+def image_status(deps: ImageDeps, request: api.ImageStatusRequest) -> api.ImageStatusResponse:
+    """An image that is not here is an empty response, not an error (CRI, ImageStatus). Verbose info of a name that is
+    being pulled has its progress."""
+    name = request.image.image
+    try:
+        image = deps.images.get(name)
+    except NotFound:
+        return api.ImageStatusResponse(info=_progress(deps, name) if request.verbose else None)
+    info = {**_progress(deps, name), "info": json.dumps(verbose_info(image))} if request.verbose else None
+    return api.ImageStatusResponse(image=to_api(image), info=info)
+
+
+def list_images(deps: ImageDeps, filter_: api.ImageFilter) -> list[api.Image]:
+    """All images, or the one that the filter names."""
+    if not filter_.image.image:
+        return [to_api(image) for image in deps.images.list()]
+    try:
+        return [to_api(deps.images.get(filter_.image.image))]
+    except NotFound:
+        return []
+
+
+def to_api(image: Image) -> api.Image:
+    uid, username = _user(image)
+    return api.Image(
+        id=image.id,
+        repo_tags=[name for name in image.names if "@" not in name],
+        repo_digests=[name for name in image.names if "@" in name],
+        size=image.size,
+        uid=uid,
+        username=username,
+        spec=api.ImageSpec(image=image.id, annotations=dict(image.annotations)),
+        pinned=image.pinned,
+    )
+
+
+def _user(image: Image) -> tuple[api.Int64Value | None, str]:
+    """The user part of the image's USER, as a uid if it is a number and else as a name (CRI: Image.uid, username)."""
+    user = str(_config(image).get("User") or "").split(":")[0]
+    if user.isascii() and user.isdigit():
+        return api.Int64Value(value=int(user)), ""
+    return None, user
+
+
+def _config(image: Image) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.json.decode(image.config)
+    return document.get("config") or {}
+
+
+def verbose_info(image: Image) -> dict[str, object]:
+    """The keys that containerd's verbose status has, since tools read them."""
+    return {"chainID": image.chain_id, "imageSpec": msgspec.json.decode(image.config)}
+
+
+def _progress(deps: ImageDeps, name: str) -> dict[str, str]:
+    progress = deps.puller.progress(name)
+    return {"progress": msgspec.json.encode(progress).decode()} if progress else {}

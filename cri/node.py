@@ -1,0 +1,62 @@
+"""What this node says of itself: Version, Status, RuntimeConfig."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as distribution_version
+from typing import Any
+
+from core.network.network import Network
+from cri import api
+
+RUNTIME_NAME = "crisp"
+API_VERSION = "v1"
+KUBELET_API_VERSION = "0.1.0"
+"""VersionResponse.version: the version of the kubelet's own API, which has never been another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    network: Network
+    problems: Callable[[], Mapping[str, str]]
+    """What keeps pods from running now: part to reason; empty when all is well."""
+    handlers: Mapping[str, api.RuntimeHandlerFeatures]
+    """By runtime handler, "" for the default."""
+    systemd_cgroup: bool
+    info: Mapping[str, Any]
+    """For verbose Status: the configuration and what was found on the node."""
+
+    def version(self, _request: api.VersionRequest) -> api.VersionResponse:
+        return api.VersionResponse(
+            version=KUBELET_API_VERSION,
+            runtime_name=RUNTIME_NAME,
+            runtime_version=distribution_version("crispd"),
+            runtime_api_version=API_VERSION,
+        )
+
+    def status(self, request: api.StatusRequest) -> api.StatusResponse:
+        network = self.network.status()
+        conditions = [
+            self._runtime_condition(),
+            api.RuntimeCondition(
+                type="NetworkReady", status=network.ready, reason=network.reason, message=network.message
+            ),
+        ]
+        return api.StatusResponse(
+            status=api.RuntimeStatus(conditions=conditions),
+            runtime_handlers=[api.RuntimeHandler(name=name, features=has) for name, has in self.handlers.items()],
+            features=api.RuntimeFeatures(supplemental_groups_policy=True),
+            info={key: json.dumps(value) for key, value in self.info.items()} if request.verbose else None,
+        )
+
+    def runtime_config(self) -> api.RuntimeConfigResponse:
+        driver = api.CgroupDriver.SYSTEMD if self.systemd_cgroup else api.CgroupDriver.CGROUPFS
+        return api.RuntimeConfigResponse(linux=api.LinuxRuntimeConfiguration(cgroup_driver=driver))
+
+    def _runtime_condition(self) -> api.RuntimeCondition:
+        problems = self.problems()
+        message = "; ".join(f"{part}: {reason}" for part, reason in problems.items())
+        reason = "RuntimeNotReady" if problems else ""
+        return api.RuntimeCondition(type="RuntimeReady", status=not problems, reason=reason, message=message)

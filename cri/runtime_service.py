@@ -1,0 +1,80 @@
+"""runtime.v1.RuntimeService: each RPC unwraps, calls its verb, wraps."""
+
+from __future__ import annotations
+
+from cri import api
+from cri.container.create import create_container
+from cri.container.deps import ContainerDeps
+from cri.container.exec_sync import exec_sync
+from cri.container.logs import reopen_log
+from cri.container.remove import remove_container
+from cri.container.start import start_container
+from cri.container.status import container_status, list_containers
+from cri.container.stop import stop_container
+from cri.node import Node
+from cri.sandbox.deps import SandboxDeps
+from cri.sandbox.remove import remove_pod_sandbox
+from cri.sandbox.run import run_pod_sandbox
+from cri.sandbox.status import list_pod_sandboxes, pod_sandbox_status
+from cri.sandbox.stop import stop_pod_sandbox
+
+
+class RuntimeService:
+    def __init__(self, sandboxes: SandboxDeps, containers: ContainerDeps, node: Node) -> None:
+        self._sandboxes = sandboxes
+        self._containers = containers
+        self._node = node
+
+    async def version(self, request: api.VersionRequest) -> api.VersionResponse:
+        return self._node.version(request)
+
+    async def status(self, request: api.StatusRequest) -> api.StatusResponse:
+        return self._node.status(request)
+
+    async def runtime_config(self, _request: api.RuntimeConfigRequest) -> api.RuntimeConfigResponse:
+        return self._node.runtime_config()
+
+    async def run_pod_sandbox(self, request: api.RunPodSandboxRequest) -> api.RunPodSandboxResponse:
+        return api.RunPodSandboxResponse(pod_sandbox_id=await run_pod_sandbox(self._sandboxes, request))
+
+    async def stop_pod_sandbox(self, request: api.StopPodSandboxRequest) -> api.StopPodSandboxResponse:
+        await stop_pod_sandbox(self._sandboxes, request.pod_sandbox_id)
+        return api.StopPodSandboxResponse()
+
+    async def remove_pod_sandbox(self, request: api.RemovePodSandboxRequest) -> api.RemovePodSandboxResponse:
+        await remove_pod_sandbox(self._sandboxes, request.pod_sandbox_id)
+        return api.RemovePodSandboxResponse()
+
+    async def pod_sandbox_status(self, request: api.PodSandboxStatusRequest) -> api.PodSandboxStatusResponse:
+        return pod_sandbox_status(self._sandboxes, request)
+
+    async def list_pod_sandbox(self, request: api.ListPodSandboxRequest) -> bytes:
+        return list_pod_sandboxes(self._sandboxes, request.filter)
+
+    async def create_container(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse:
+        return api.CreateContainerResponse(container_id=await create_container(self._containers, request))
+
+    async def start_container(self, request: api.StartContainerRequest) -> api.StartContainerResponse:
+        await start_container(self._containers, request.container_id)
+        return api.StartContainerResponse()
+
+    async def stop_container(self, request: api.StopContainerRequest) -> api.StopContainerResponse:
+        await stop_container(self._containers, request.container_id, request.timeout)
+        return api.StopContainerResponse()
+
+    async def remove_container(self, request: api.RemoveContainerRequest) -> api.RemoveContainerResponse:
+        await remove_container(self._containers, request.container_id)
+        return api.RemoveContainerResponse()
+
+    async def list_containers(self, request: api.ListContainersRequest) -> bytes:
+        return list_containers(self._containers, request.filter)
+
+    async def container_status(self, request: api.ContainerStatusRequest) -> api.ContainerStatusResponse:
+        return container_status(self._containers, request)
+
+    async def reopen_container_log(self, request: api.ReopenContainerLogRequest) -> api.ReopenContainerLogResponse:
+        await reopen_log(self._containers, request.container_id)
+        return api.ReopenContainerLogResponse()
+
+    async def exec_sync(self, request: api.ExecSyncRequest) -> api.ExecSyncResponse:
+        return await exec_sync(self._containers, request)

@@ -1,0 +1,75 @@
+"""PodSandboxStatus and ListPodSandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from cri import api
+from cri.documents import to_dict
+from cri.sandbox.deps import SandboxDeps
+from cri.store.filters import labels_match
+from cri.store.sandbox import PodSandbox
+
+
+def pod_sandbox_status(deps: SandboxDeps, request: api.PodSandboxStatusRequest) -> api.PodSandboxStatusResponse:
+    """Raises NotFound."""
+    pod = deps.sandboxes.get(request.pod_sandbox_id)
+    info = {"info": json.dumps(verbose_info(pod))} if request.verbose else None
+    return api.PodSandboxStatusResponse(status=status_of(pod), info=info, timestamp=deps.clock())
+
+
+def status_of(pod: PodSandbox) -> api.PodSandboxStatus:
+    config = pod.request()
+    network = api.PodSandboxNetworkStatus()
+    if pod.ips:
+        network.ip = pod.ips[0]
+        network.additional_ips.extend(api.PodIP(ip=ip) for ip in pod.ips[1:])
+    return api.PodSandboxStatus(
+        id=pod.id,
+        metadata=config.metadata,
+        state=pod.state,
+        created_at=pod.created_at,
+        network=network,
+        linux=api.LinuxPodSandboxStatus(
+            namespaces=api.Namespace(options=config.linux.security_context.namespace_options)
+        ),
+        labels=config.labels,
+        annotations=config.annotations,
+        runtime_handler=pod.runtime_handler,
+    )
+
+
+def verbose_info(pod: PodSandbox) -> dict[str, object]:
+    """The keys that containerd's verbose status has, since tools read them."""
+    config = pod.request()
+    return {
+        "pid": pod.sandbox.pid,
+        "processStatus": "running" if not pod.stopped else "deleted",
+        "netNamespaceClosed": pod.stopped,
+        "runtimeHandler": pod.runtime_handler,
+        "config": to_dict(config),
+        "cniResult": json.loads(pod.network_result) if pod.network_result else None,
+        "namespaces": dict(pod.sandbox.namespaces),
+        "createdAt": pod.created_at,
+    }
+
+
+def list_pod_sandboxes(deps: SandboxDeps, filter_: api.PodSandboxFilter) -> bytes:
+    """The serialised ListPodSandboxResponse; the filter's fields are joined by AND."""
+    return deps.sandboxes.reply(sandbox_filter(filter_))
+
+
+def sandbox_filter(filter_: api.PodSandboxFilter) -> Callable[[PodSandbox], bool] | None:
+    if not filter_.ByteSize():
+        return None
+    state = filter_.state.state if filter_.HasField("state") else None
+
+    def wanted(pod: PodSandbox) -> bool:
+        return (
+            pod.id.startswith(filter_.id)
+            and (state is None or pod.state == state)
+            and labels_match(pod.labels, filter_.label_selector)
+        )
+
+    return wanted

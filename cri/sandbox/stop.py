@@ -1,0 +1,36 @@
+"""StopPodSandbox: end the containers, give addresses and ports back, unpin the namespaces. Idempotent."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+from core.errdefs import NotFound
+from core.log import get_logger
+from cri.sandbox.deps import SandboxDeps
+from cri.sandbox.network import pod_network
+from cri.store.sandbox import PodSandbox
+
+log = get_logger(__name__)
+
+
+async def stop_pod_sandbox(deps: SandboxDeps, sandbox_id: str) -> None:
+    """Success when there is no such sandbox, or it is stopped (CRI, StopPodSandbox).
+
+    When it returns the pod's address and ports are free. Raises Unavailable when a plugin fails: the call is repeated.
+    """
+    with contextlib.suppress(NotFound):
+        pod = deps.sandboxes.get(sandbox_id)
+        async with deps.locks.hold(pod.id):
+            await stop_locked(deps, deps.sandboxes.get(pod.id))
+
+
+async def stop_locked(deps: SandboxDeps, pod: PodSandbox) -> None:
+    """As above, by a caller that holds the pod's lock."""
+    await deps.end_containers(pod.id)
+    if pod.sandbox.netns:
+        await deps.network.detach(pod_network(pod.id, pod.sandbox.netns, pod.request()))
+    await deps.controller(pod.runtime_handler).stop(pod.id)
+    if not pod.stopped:
+        await deps.sandboxes.put(replace(pod, stopped=True))
+        log.info("sandbox stopped", sandbox_id=pod.id, pod=pod.name)

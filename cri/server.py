@@ -1,0 +1,119 @@
+"""The gRPC server: from service descriptors and plain async methods to a socket.
+
+A service is an object with one method per RPC, named in snake_case; an RPC without a method is UNIMPLEMENTED. A method
+takes the request and returns the response, as a message or as bytes that are ready to send; a streaming one yields.
+Errors of `core.errdefs` become status codes here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from core import log as logging
+from cri.errors import status_of
+
+log = logging.get_logger(__name__)
+
+MAX_MESSAGE = 16 << 20
+"""Bytes, both ways: what the kubelet's CRI client allows (hazards, "kubelet→CRI timeouts")."""
+SLOW = 2.0
+"""Seconds after which a call is reported: more than any call but a pull should take."""
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_request_ids = itertools.count(1)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def make_server(address: str, services: list[tuple[ServiceDescriptor, object]]) -> grpc.aio.Server:
+    """A server for `services`, bound to the unix socket at `address` with mode 0660; not started yet.
+
+    Raises OSError when the socket cannot be bound.
+    """
+    options = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE),
+        ("grpc.max_send_message_length", MAX_MESSAGE),
+        ("grpc.so_reuseport", 0),
+    ]
+    server = grpc.aio.server(options=options)
+    server.add_generic_rpc_handlers(tuple(_handler(descriptor, service) for descriptor, service in services))
+    before = os.umask(0o117)  # the socket is never open to others, not even before a chmod
+    try:
+        server.add_insecure_port(f"unix:{address}")
+    finally:
+        os.umask(before)
+    return server
+
+
+def _handler(descriptor: ServiceDescriptor, service: object) -> grpc.GenericRpcHandler:
+    methods = {
+        method.name: _method(method, implementation)
+        for method in descriptor.methods
+        if (implementation := getattr(service, snake_case(method.name), None))
+    }
+    return grpc.method_handlers_generic_handler(descriptor.full_name, methods)
+
+
+def snake_case(name: str) -> str:
+    return _CAPITAL.sub("_", name).lower()
+
+
+def _method(method: MethodDescriptor, implementation: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    deserialize = GetMessageClass(method.input_type).FromString
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(_streaming(method.name, implementation), deserialize, _serialize)
+    return grpc.unary_unary_rpc_method_handler(_unary(method.name, implementation), deserialize, _serialize)
+
+
+def _serialize(response: Message | bytes) -> bytes:
+    return response if isinstance(response, bytes) else response.SerializeToString()
+
+
+R = TypeVar("R")
+
+
+def _unary(rpc: str, implementation: Callable[[Any], Awaitable[R]]) -> Callable[[Any, Context], Awaitable[R]]:
+    async def call(request: Any, context: Context) -> R:
+        with logging.context(rpc=rpc, request_id=next(_request_ids)):
+            started = time.monotonic()
+            try:
+                return await implementation(request)
+            except Exception as exc:  # noqa: BLE001 - the RPC edge
+                await _abort(context, exc)
+            finally:
+                if (elapsed := time.monotonic() - started) > SLOW:
+                    log.warning("slow call", seconds=round(elapsed, 3))
+
+    return call
+
+
+def _streaming(
+    rpc: str, implementation: Callable[[Any], AsyncIterator[R]]
+) -> Callable[[Any, Context], AsyncIterator[R]]:
+    async def call(request: Any, context: Context) -> AsyncIterator[R]:
+        with logging.context(rpc=rpc, request_id=next(_request_ids)):
+            try:
+                async for response in implementation(request):
+                    yield response
+            except Exception as exc:  # noqa: BLE001 - the RPC edge
+                await _abort(context, exc)
+
+    return call
+
+
+async def _abort(context: Context, exc: Exception) -> NoReturn:
+    code, message = status_of(exc)
+    if code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
+        log.exception("call failed", error=message)  # noqa: LOG004 - called from the handler
+    else:
+        log.info("call refused", code=code.name, error=message)
+    await context.abort(code, message)

@@ -1,0 +1,121 @@
+"""Stores of what CRI lists: in memory for reads, written through to the records for the next daemon.
+
+A list reply is kept as ready bytes: a `repeated` field of protobuf is the concatenation of its framed items
+(protobuf encoding guide, "Length-Delimited Records"), so a reply is one join and no message is built for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+from google.protobuf.message import Message
+
+from core.errdefs import InvalidArgument, NotFound
+from core.log import get_logger
+from core.metadata.records import Record, RecordState, RecordStore
+from core.types import Labels
+
+log = get_logger(__name__)
+
+
+class Stored(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> Labels: ...
+
+
+T = TypeVar("T", bound=Stored)
+
+
+class Store(Generic[T]):
+    """All values of one kind. Reads never block; `put` and `delete` return when the record is written."""
+
+    def __init__(
+        self, kind: str, shape: type[T], item: Callable[[T], Message], records: RecordStore, executor: Executor
+    ) -> None:
+        self._kind = kind
+        self._shape = shape
+        self._item = item
+        self._records = records
+        self._executor = executor
+        self._values: dict[str, T] = {}
+        self._framed: dict[str, bytes] = {}
+
+    async def load(self) -> None:
+        """Read the records of an earlier daemon; one that cannot be read is reported and left alone."""
+        for record in await self._call(lambda: list(self._records.load(self._kind))):
+            try:
+                self._remember(msgspec.json.decode(record.body, type=self._shape))
+            except (msgspec.MsgspecError, ValueError) as exc:
+                log.error("record quarantined", kind=self._kind, id=record.id, error=exc)
+
+    async def put(self, value: T) -> None:
+        """Store `value` under its id. The change is visible at once, and durable against a crash on return."""
+        self._remember(value)
+        record = Record(kind=self._kind, id=value.id, state=RecordState.READY, body=msgspec.json.encode(value))
+        await self._call(lambda: self._records.put(record))
+
+    async def delete(self, id_: str) -> None:
+        """Forget the value; success when there is none."""
+        await self._call(lambda: self._records.delete((self._kind, id_)))
+        self._values.pop(id_, None)
+        self._framed.pop(id_, None)
+
+    def get(self, id_: str) -> T:
+        """By id or by a prefix that fits one id only. Raises NotFound, InvalidArgument (ambiguous or empty)."""
+        value = self._values.get(id_)
+        return value if value is not None else self._by_prefix(id_)
+
+    def find(self, id_: str) -> T | None:
+        """By full id only."""
+        return self._values.get(id_)
+
+    def list(self) -> Iterable[T]:
+        return tuple(self._values.values())
+
+    def reply(self, wanted: Callable[[T], bool] | None = None) -> bytes:
+        """The serialised list response (its items are field 1) of all, or of the wanted values."""
+        if wanted is None:
+            return b"".join(self._framed.values())
+        return b"".join(self._framed[value.id] for value in self._values.values() if wanted(value))
+
+    def _remember(self, value: T) -> None:
+        self._values[value.id] = value
+        self._framed[value.id] = frame(self._item(value).SerializeToString())
+
+    def _by_prefix(self, prefix: str) -> T:
+        if not prefix:
+            raise InvalidArgument(f"{self._kind} id is empty")
+        found = [value for id_, value in self._values.items() if id_.startswith(prefix)]
+        if len(found) > 1:
+            raise InvalidArgument(f"{self._kind} id {prefix!r} fits {len(found)}: give more characters")
+        if not found:
+            raise NotFound(f"{self._kind} {prefix!r}")
+        return found[0]
+
+    async def _call(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+R = TypeVar("R")
+
+
+def frame(item: bytes) -> bytes:
+    """`item` as one element of repeated field 1."""
+    return b"\x0a" + varint(len(item)) + item
+
+
+def varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

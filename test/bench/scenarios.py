@@ -1,0 +1,129 @@
+"""What is measured: each scenario takes an idle daemon and leaves it idle. Values are ms, MiB or per second."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from bench.daemons import Daemon
+from bench.pods import SLEEP, container_config, remove_pod, sandbox_config, start_pod
+from cri import api
+from rig.cri_client import CriClient
+from rig.memory import pss_of, tree_of
+
+ROUNDS = 20
+PODS = 40
+PARALLEL = 8
+LOG_BYTES = 256 << 20
+MIB = float(1 << 20)
+
+Figures = dict[str, float]
+
+
+class Timer:
+    """Collects the milliseconds of named calls."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, list[float]] = defaultdict(list)
+
+    def call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        started = time.perf_counter()
+        result = function(*args)
+        self._times[name].append((time.perf_counter() - started) * 1e3)
+        return result
+
+    def medians(self) -> Figures:
+        return {name: statistics.median(times) for name, times in self._times.items()}
+
+
+def lifecycle(daemon: Daemon, image: str, logs: Path) -> Figures:
+    """p50 of each call in the life of a one-container pod."""
+    timer = Timer()
+    with daemon.client() as client:
+        for index in range(ROUNDS):
+            _one_life(client, timer, f"life-{index}", image, logs)
+    medians = timer.medians()
+    ready = sum(medians[name] for name in ("RunPodSandbox", "CreateContainer", "StartContainer"))
+    return {"pod ready": ready, **medians}
+
+
+def _one_life(client: CriClient, timer: Timer, name: str, image: str, logs: Path) -> None:
+    config = sandbox_config(name, logs)
+    pod = timer.call("RunPodSandbox", client.RunPodSandbox, api.RunPodSandboxRequest(config=config)).pod_sandbox_id
+    request = api.CreateContainerRequest(
+        pod_sandbox_id=pod, config=container_config(image, SLEEP), sandbox_config=config
+    )
+    container = timer.call("CreateContainer", client.CreateContainer, request).container_id
+    timer.call("StartContainer", client.StartContainer, api.StartContainerRequest(container_id=container))
+    command = api.ExecSyncRequest(container_id=container, cmd=["/bin/true"], timeout=10)
+    timer.call("ExecSync", client.ExecSync, command)
+    timer.call("ContainerStatus", client.ContainerStatus, api.ContainerStatusRequest(container_id=container))
+    timer.call("StopContainer", client.StopContainer, api.StopContainerRequest(container_id=container))
+    timer.call("StopPodSandbox", client.StopPodSandbox, api.StopPodSandboxRequest(pod_sandbox_id=pod))
+    timer.call("RemoveContainer", client.RemoveContainer, api.RemoveContainerRequest(container_id=container))
+    timer.call("RemovePodSandbox", client.RemovePodSandbox, api.RemovePodSandboxRequest(pod_sandbox_id=pod))
+
+
+def density(daemon: Daemon, image: str, logs: Path) -> Figures:
+    """Many pods at once: how fast they start, what each takes, how fast they are listed."""
+    with daemon.client() as client:
+        before = pss_of(tree_of(daemon.process.pid))
+        started = time.perf_counter()
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            names = [f"dense-{index}" for index in range(PODS)]
+            pods = [pod for pod, _ in pool.map(lambda name: start_pod(client, name, logs, image, SLEEP), names)]
+        rate = PODS / (time.perf_counter() - started)
+        after = pss_of(tree_of(daemon.process.pid)) + pss_of(_shims(daemon))
+        timer = Timer()
+        for _ in range(ROUNDS):
+            timer.call(f"ListContainers of {PODS}", client.ListContainers, api.ListContainersRequest())
+            timer.call(f"ListContainerStats of {PODS}", client.ListContainerStats, api.ListContainerStatsRequest())
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(lambda pod: remove_pod(client, pod), pods))
+    per_pod = (after - before) / PODS / MIB
+    return {"pods/s": rate, "MiB per pod": per_pod, "idle daemon MiB": before / MIB, **timer.medians()}
+
+
+def _shims(daemon: Daemon) -> list[int]:
+    own = set(tree_of(daemon.process.pid))
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) not in own:
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if command.startswith(daemon.shim_pattern):
+                found.append(int(entry.name))
+    return found
+
+
+def logging(daemon: Daemon, image: str, logs: Path) -> Figures:
+    """MiB/s from a container that writes lines of 100 bytes to its log, read back to its last byte."""
+    line = "x" * 99
+    command = ["/bin/sh", "-c", f"yes {line} | head -c {LOG_BYTES}"]
+    with daemon.client() as client:
+        started = time.perf_counter()
+        pod, container = start_pod(client, "logger", logs, image, command)
+        request = api.ContainerStatusRequest(container_id=container)
+        while client.ContainerStatus(request).status.state != api.ContainerState.CONTAINER_EXITED:
+            time.sleep(0.01)
+        elapsed = time.perf_counter() - started
+        remove_pod(client, pod)
+    return {"log MiB/s": LOG_BYTES / MIB / elapsed}
+
+
+def pulling(daemon: Daemon, image: str, _logs: Path) -> Figures:
+    """Seconds to pull and unpack the large image."""
+    spec = api.ImageSpec(image=image)
+    with daemon.client() as client:
+        started = time.perf_counter()
+        client.PullImage(api.PullImageRequest(image=spec))
+        elapsed = time.perf_counter() - started
+        client.RemoveImage(api.RemoveImageRequest(image=spec))
+    return {"pull+unpack s": elapsed}

@@ -1,0 +1,48 @@
+"""A CRI client built from the service descriptors: `client.RunPodSandbox(api.RunPodSandboxRequest(...))`."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from cri import api
+
+MAX_MESSAGE = 16 << 20
+
+
+class CriClient:
+    """Blocking calls to the runtime and image service behind one unix socket; closed by `close` or a with block."""
+
+    def __init__(self, socket: str) -> None:
+        options = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE)]
+        self._channel = grpc.insecure_channel(f"unix:{socket}", options=options)
+        for service in (api.RUNTIME_SERVICE, api.IMAGE_SERVICE):
+            for method in service.methods:
+                setattr(self, method.name, self._stub(method))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"CRI has no method {name}")
+
+    def _stub(self, method: MethodDescriptor) -> Any:
+        make = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        return make(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+
+    def wait_ready(self, timeout: float = 20) -> None:
+        """Return when the socket answers. Raises grpc.FutureTimeoutError."""
+        grpc.channel_ready_future(self._channel).result(timeout=timeout)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
