@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from core.errdefs import CrispError, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from core.linux.ns import is_pinned
@@ -18,7 +18,7 @@ from core.network.capabilities import capability_args, cni_args
 from core.network.confdir import config_directories, find_plugin, load_networks
 from core.network.conflist import STATUS_SINCE, NetworkConfig
 from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwork
-from core.network.plugin import Plugins
+from core.network.plugin import TIMEOUTS, Plugins
 from core.network.result import pod_addresses
 from core.network.retries import Retries
 from core.network.turns import Turns
@@ -37,6 +37,8 @@ class CniConfig:
     bin_dirs: tuple[str, ...]
     max_networks: int = 1
     """How many of the configurations in `conf_dir` each pod is attached to: eth0, eth1, …"""
+    timeouts: Mapping[str, float] = field(default_factory=lambda: TIMEOUTS)
+    """Seconds that a plugin has, by command."""
     retry_delays: Sequence[float] = retries.DELAYS
 
 
@@ -70,7 +72,7 @@ class CniNetwork:
         self._files = attachments
         self._blocking = Blocking(executor, "records and configuration of CNI")
         self._group = group
-        self._plugins = Plugins(config.bin_dirs)
+        self._plugins = Plugins(config.bin_dirs, config.timeouts)
         self._turns = Turns()
         self._watch = Watch()
         self._networks: tuple[NetworkConfig, ...] = ()

@@ -49,7 +49,7 @@ class _Error(msgspec.Struct):
 class Plugins:
     """The plugins in `bin_dirs`."""
 
-    def __init__(self, bin_dirs: Sequence[str], timeouts: Mapping[str, float] = TIMEOUTS) -> None:
+    def __init__(self, bin_dirs: Sequence[str], timeouts: Mapping[str, float]) -> None:
         self.bin_dirs = tuple(bin_dirs)
         self._timeouts = timeouts
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from core.linux import inotify
 
-_BUFFER = 64 << 10  # bytes of events in one read; what they say is not looked at
+_BUFFER = 64 << 10  # bytes of events in one read
 _CONTENT = (
     inotify.IN_CLOSE_WRITE  # and not IN_MODIFY: a file is read when its writer is done with it
     | inotify.IN_CREATE  # links, which nobody closes
@@ -59,9 +59,10 @@ class Watch:
                     return watch
 
     def _drain(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._fd, _BUFFER)
-        self._changed.set()
+        """What the events say does not matter, but that a watch has ended, which `arm` does itself, is no change."""
+        events = os.read(self._fd, _BUFFER)
+        if any(not mask & inotify.IN_IGNORED for mask in inotify.masks(events)):
+            self._changed.set()
 
 
 def _child(ancestor: str, directory: str) -> str:
