@@ -17,6 +17,7 @@ from core.linux.ns import CLONE_NEWNET, pin, setns, unpin, unshare
 from core.network.attachments import AttachmentFiles
 from core.network.builtin.bridge import BridgeConfig, BridgeNetwork, open_bridge
 from core.network.cni import CniConfig, CniNetwork, open_cni
+from core.network.netlink import Netlink, set_link
 from core.network.netns import inside, socket_in
 from core.network.network import PodNetwork, PortMapping
 
@@ -146,6 +147,12 @@ def exchange(server: str, port: int, client: str, address: str, to_port: int | N
         connection, peer = listening.accept()
         connection.close()
         return str(peer[0])
+
+
+def move_into(netns: str, link: str) -> None:
+    """Move interface `link` of the calling thread's namespace into `netns`."""
+    with open(netns, "rb") as namespace, Netlink() as node:
+        node.request(set_link(f"move {link}", node.index(link), [("IFLA_NET_NS_FD", namespace.fileno())]))
 
 
 def output(*command: str) -> str:
