@@ -7,55 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import msgspec
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from core.errdefs import CrispError, DataLoss, Internal, NotFound, PermissionDenied, Unauthenticated, Unavailable
+from core.errdefs import Internal, PermissionDenied
 from core.remotes.auth import Login
 from core.remotes.authorizer import Authorizer
 from core.remotes.challenge import parse_challenges
-from core.remotes.failures import Retriable, Unreachable
+from core.remotes.failures import Retriable
 from core.remotes.hosts import Host, is_loopback
-from core.remotes.retry import Limits, Retries, retry_after
+from core.remotes.responses import faults, is_success, read_blob, read_limited, refusal
+from core.remotes.retry import Limits, Retries
 from core.types import Descriptor
 
 READ_BUFFER = 1 << 20  # bytes that aiohttp gathers, twice at most, while the last piece is being written
 MAX_REDIRECTS = 5  # a registry and its storage need one or two
 MAX_PROOFS = 2  # of one request: with the token that had run out, and with a new one
 MAX_TOKEN_ANSWER = 1 << 20  # bytes
-MAX_ERROR_BODY = 64 << 10  # bytes; the peers' limit
-_MAX_ERROR_TEXT = 300  # characters of what the host says, which ends up in events of pods
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
-_RETRIABLE = frozenset((408, 425, 429, 500, 502, 503, 504))
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/")
-_CLASSES: Mapping[int, type[CrispError]] = {401: Unauthenticated, 403: PermissionDenied, 404: NotFound}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     headers: CIMultiDictProxy[str]
     body: bytes
-
-
-class _ErrorItem(msgspec.Struct):
-    code: str = ""
-    message: str = ""
-
-
-class _ErrorBody(msgspec.Struct):
-    """OCI distribution-spec, Error Codes."""
-
-    errors: tuple[_ErrorItem, ...] = ()
 
 
 class HostClient:
@@ -85,7 +67,7 @@ class HostClient:
         while True:
             try:
                 async with self._open(method, path, {"Accept": accept}) as response:
-                    return Answer(headers=response.headers, body=await _read(response, limit))
+                    return Answer(headers=response.headers, body=await read_limited(response, limit))
             except Retriable as exc:
                 await retries.pause(exc)
 
@@ -98,7 +80,7 @@ class HostClient:
         while offset < descriptor.size:
             try:
                 async with self._open("GET", path, {"Range": f"bytes={offset}-"} if offset else {}) as response:
-                    async for data in _body(response, descriptor, offset):
+                    async for data in read_blob(response, descriptor, offset):
                         offset += len(data)
                         retries.progressed()
                         yield data
@@ -111,7 +93,7 @@ class HostClient:
         url = self.host.base / path
         if self.host.namespace:
             url = url.with_query(ns=self.host.namespace)
-        with _faults():
+        with faults():
             async with asyncio.timeout(self._limits.header_timeout):
                 response = await self._follow(method, url, headers)
             try:
@@ -125,7 +107,7 @@ class HostClient:
             ours = url.origin() == self.host.base.origin()
             proof = self._authorizer.header if ours else ""
             response = await self._send(method, url, headers=self._headers(headers, proof, ours))
-            if _is_success(response):
+            if is_success(response):
                 return response
             try:
                 if response.status in _REDIRECTS and redirects < MAX_REDIRECTS:
@@ -136,7 +118,7 @@ class HostClient:
                     challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
                     await self._authorizer.answer(challenges, proof)
                 else:
-                    raise await _refusal(response)
+                    raise await refusal(response)
             finally:
                 response.release()
 
@@ -166,13 +148,9 @@ class HostClient:
     async def _ask_realm(self, method: str, url: URL, *, authorization: str, form: dict[str, str] | None) -> bytes:
         headers = self._headers({}, authorization, url.origin() == self.host.base.origin())
         async with await self._send(method, url, headers=headers, data=form) as response:
-            if _is_success(response):
-                return await _read(response, MAX_TOKEN_ANSWER)
-            raise await _refusal(response)
-
-
-def _is_success(response: aiohttp.ClientResponse) -> bool:
-    return response.status // 100 == 2
+            if is_success(response):
+                return await read_limited(response, MAX_TOKEN_ANSWER)
+            raise await refusal(response)
 
 
 def _target(url: URL, location: str) -> URL:
@@ -187,66 +165,6 @@ def _target(url: URL, location: str) -> URL:
     return target.with_user(None)
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > limit:
-            raise DataLoss(f"it answers with more than {limit} bytes")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _body(response: aiohttp.ClientResponse, descriptor: Descriptor, offset: int) -> AsyncIterator[bytes]:
-    """The blob from `offset` on, whether or not the host does ranges. Raises DataLoss, Retriable (it ends early)."""
-    skip, left = offset - _start(response, descriptor.size, offset), descriptor.size - offset
-    async for data in response.content.iter_any():
-        fresh = data[skip:] if skip else data
-        skip -= len(data) - len(fresh)
-        if len(fresh) > left:
-            raise DataLoss(f"it sends more than the {descriptor.size} bytes of the descriptor")
-        left -= len(fresh)
-        if fresh:
-            yield fresh
-    if left:
-        raise Retriable(f"the transfer ended {left} bytes early")
-
-
-def _start(response: aiohttp.ClientResponse, size: int, offset: int) -> int:
-    """Where in the blob the response starts: at `offset` or at 0 (RFC 9110, 14.4). Raises DataLoss for another blob."""
-    if response.status != 206:
-        if response.content_length not in (None, size):
-            raise DataLoss(f"it has {response.content_length} bytes, and the descriptor says {size}")
-        return 0
-    text = response.headers.get("Content-Range", "")
-    match = _CONTENT_RANGE.match(text)
-    if not match or int(match[1]) != offset or int(match[2]) >= size:
-        raise DataLoss(f"it answers {text[:80]!r} when asked for {offset} to {size - 1}")
-    return offset
-
-
-async def _refusal(response: aiohttp.ClientResponse) -> CrispError:
-    text = f"{response.status} {response.reason or ''}".strip()
-    if said := await _said(response):
-        text += f": {said}"
-    if response.status in _RETRIABLE:
-        return Retriable(text, retry_after(response.headers))
-    if response.status == 416:  # what is here is longer than what is there
-        return DataLoss(text)
-    return _CLASSES.get(response.status, Internal)(text)
-
-
-async def _said(response: aiohttp.ClientResponse) -> str:
-    """What the body of an error says, if it says it the registries' way."""
-    try:
-        body = await _read(response, MAX_ERROR_BODY)
-        errors = msgspec.json.decode(body, type=_ErrorBody).errors
-    except (ValueError, DataLoss, aiohttp.ClientError, TimeoutError):
-        return ""
-    text = ", ".join(f"{error.code} {error.message}".strip() for error in errors)[:_MAX_ERROR_TEXT]
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def _proxy(url: URL) -> str | None:
     """By HTTP_PROXY, HTTPS_PROXY, NO_PROXY; never for this machine. (`trust_env` would send what is in .netrc, too.)"""
     host = url.host or ""
@@ -254,29 +172,3 @@ def _proxy(url: URL) -> str | None:
     if not proxies or is_loopback(host) or proxy_bypass(host):
         return None
     return proxies.get(url.scheme)
-
-
-@contextlib.contextmanager
-def _faults() -> Iterator[None]:
-    """Raise what goes wrong below HTTP as what it means to us."""
-    try:
-        yield
-    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as exc:
-        reason = getattr(exc, "verify_message", "") or type(exc).__name__
-        raise Unreachable(f"TLS: {reason}: give the host's `ca` in hosts.toml, or http:// if it has no TLS") from exc
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
-        raise Unreachable(_reason(exc)) from exc
-    except (aiohttp.SocketTimeoutError, TimeoutError) as exc:
-        raise Unavailable("no answer in time") from exc
-    except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as exc:
-        raise Retriable(f"the connection broke: {_reason(exc)}") from exc
-    except aiohttp.ClientError as exc:
-        raise Internal(f"no sensible HTTP: {type(exc).__name__}") from exc
-
-
-def _reason(exc: Exception) -> str:
-    """The system's words; the library's can hold whole URLs."""
-    cause = getattr(exc, "os_error", exc)
-    if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
-        return os.strerror(cause.errno).lower()
-    return str(getattr(cause, "strerror", None) or type(exc).__name__).lower()
