@@ -42,7 +42,7 @@ class Logger:
 
     def exception(self, event: str, **keys: object) -> None:
         """Log at error level with the traceback of the exception being handled."""
-        self._logger.error(event, extra={"keys": {**_bound.get(), **keys}}, exc_info=True)
+        self._logger.error(event, extra={"keys": {**_bound.get(), **keys}}, exc_info=True)  # noqa: LOG014 - called from handlers
 
     def _log(self, level: int, event: str, keys: Mapping[str, object]) -> None:
         if self._logger.isEnabledFor(level):

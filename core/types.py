@@ -39,7 +39,7 @@ def digest(value: str) -> Digest:
 def identifier(value: str, what: str) -> str:
     """Check that `value` can name a directory, a cgroup and a socket. Raises InvalidArgument naming `what`."""
     if len(value) > MAX_IDENTIFIER or not _IDENTIFIER.fullmatch(value):
-        raise InvalidArgument(f"{what} {value[:160]!r}: want 1 to {MAX_IDENTIFIER} of A-Z a-z 0-9 joined by one of . _ -")
+        raise InvalidArgument(f"{what} {value[:160]!r}: want at most {MAX_IDENTIFIER} of A-Z a-z 0-9, joined by . _ -")
     return value
 
 

@@ -154,6 +154,7 @@ class Daemon:
         self._core.tasks.subscribe(self._containers.exits.on_exit)
         self._core.shims.subscribe(self._on_shim_death)
         await recover(self._sandboxes, self._containers, rebooted=self._core.rebooted)
+        await self._core.collector.collect()
         runtime = RuntimeService(self._sandboxes, self._containers, self._node())
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, ImageService(self._image_deps()))]
         self._server = make_server(self._config.grpc.address, services)

@@ -14,6 +14,7 @@ import msgspec
 
 from core.errdefs import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from core.images.images import Image
+from core.images.lookup import find_image
 from core.log import get_logger
 from core.oci.user import User
 from cri import api
@@ -77,7 +78,7 @@ def _refuse_duplicate(deps: ContainerDeps, name: str) -> None:
 
 def _image(deps: ContainerDeps, config: api.ContainerConfig) -> Image:
     try:
-        return deps.images.get(config.image.image)
+        return find_image(deps.images, config.image.image)
     except NotFound as exc:
         raise NotFound(f"image {config.image.image!r} is not on this node: pull it first") from exc
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from core.errdefs import InvalidArgument, NotFound
+from core.images.lookup import find_image
 from core.log import get_logger
 from cri.image.deps import ImageDeps
 
@@ -16,6 +17,6 @@ async def remove_image(deps: ImageDeps, name: str) -> None:
     if not name:
         raise InvalidArgument("RemoveImage: image is empty")
     with contextlib.suppress(NotFound):
-        image = deps.images.get(name)
+        image = find_image(deps.images, name)
         await deps.remover.remove(image.id)
         log.info("image removed", image=name, id=image.id)

@@ -9,6 +9,7 @@ import msgspec
 
 from core.errdefs import NotFound
 from core.images.images import Image
+from core.images.lookup import find_image
 from cri import api
 from cri.image.deps import ImageDeps
 
@@ -18,7 +19,7 @@ def image_status(deps: ImageDeps, request: api.ImageStatusRequest) -> api.ImageS
     being pulled has its progress."""
     name = request.image.image
     try:
-        image = deps.images.get(name)
+        image = find_image(deps.images, name)
     except NotFound:
         return api.ImageStatusResponse(info=_progress(deps, name) if request.verbose else None)
     info = {**_progress(deps, name), "info": json.dumps(verbose_info(image))} if request.verbose else None
@@ -30,7 +31,7 @@ def list_images(deps: ImageDeps, filter_: api.ImageFilter) -> list[api.Image]:
     if not filter_.image.image:
         return [to_api(image) for image in deps.images.list()]
     try:
-        return [to_api(deps.images.get(filter_.image.image))]
+        return [to_api(find_image(deps.images, filter_.image.image))]
     except NotFound:
         return []
 

@@ -1,29 +1,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 
 import pytest
-import pytest_asyncio
 
 from core.errdefs import AlreadyExists, Unavailable
 from cri.store.operations import Operation, Operations
 
+Test = Callable[[Operations], Awaitable[None]]
 
-@pytest_asyncio.fixture
-async def operations() -> AsyncIterator[Operations]:
-    async with asyncio.TaskGroup() as group:
-        yield Operations(group)
+
+def in_group(test: Test) -> Callable[[], Awaitable[None]]:
+    """Run the test inside the task group that its operations belong to."""
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            await test(Operations(group))
+
+    return run
 
 
 async def yes(_operation: Operation) -> str:
     return "id-1"
 
 
+@in_group
 async def test_the_result_of_the_work_is_returned(operations: Operations) -> None:
     assert await operations.run("pod", b"request", yes) == "id-1"
 
 
+@in_group
 async def test_the_same_request_joins_the_running_operation(operations: Operations) -> None:
     go, runs = asyncio.Event(), []
 
@@ -40,6 +47,7 @@ async def test_the_same_request_joins_the_running_operation(operations: Operatio
     assert len(runs) == 1
 
 
+@in_group
 async def test_a_retry_adopts_the_result_that_a_cancelled_caller_never_got(operations: Operations) -> None:
     go = asyncio.Event()
 
@@ -61,22 +69,25 @@ async def test_a_retry_adopts_the_result_that_a_cancelled_caller_never_got(opera
     assert await operations.run("pod", b"request", unexpected) == "id-1"
 
 
+@in_group
 async def test_another_request_for_a_running_name_is_refused_with_its_step(operations: Operations) -> None:
-    go = asyncio.Event()
+    go, begun = asyncio.Event(), asyncio.Event()
 
     async def work(operation: Operation) -> str:
         operation.step = "network"
+        begun.set()
         await go.wait()
         return "id-1"
 
     first = asyncio.ensure_future(operations.run("pod", b"request", work))
-    await asyncio.sleep(0)
+    await begun.wait()
     with pytest.raises(AlreadyExists, match="at step 'network'"):
         await operations.run("pod", b"other", yes)
     go.set()
     assert await first == "id-1"
 
 
+@in_group
 async def test_a_failure_frees_the_name_at_once(operations: Operations) -> None:
     async def fails(_operation: Operation) -> str:
         raise Unavailable("no network")
@@ -86,6 +97,7 @@ async def test_a_failure_frees_the_name_at_once(operations: Operations) -> None:
     assert await operations.run("pod", b"other", yes) == "id-1"
 
 
+@in_group
 async def test_a_failure_that_nobody_waited_for_does_not_meet_the_retry(operations: Operations) -> None:
     go = asyncio.Event()
 
@@ -103,6 +115,7 @@ async def test_a_failure_that_nobody_waited_for_does_not_meet_the_retry(operatio
     assert await operations.run("pod", b"request", yes) == "id-1"
 
 
+@in_group
 async def test_a_removed_object_gives_its_undelivered_name_back(operations: Operations) -> None:
     caller = asyncio.ensure_future(operations.run("pod", b"request", yes))
     await asyncio.sleep(0)
