@@ -130,7 +130,8 @@ async def test_a_pod_is_attached_to_several_networks_when_the_node_wants_it(tmp_
         await network.attach(pod)
         await network.detach(pod)
     calls = [(call["environment"], call["config"]["name"]) for call in node.calls()]
-    assert [(environment["CNI_COMMAND"], name, environment["CNI_IFNAME"]) for environment, name in calls] == [("ADD", "a", "eth0"), ("ADD", "b", "eth1"), ("DEL", "b", "eth1"), ("DEL", "a", "eth0")]
+    order = [(environment["CNI_COMMAND"], name, environment["CNI_IFNAME"]) for environment, name in calls]
+    assert order == [("ADD", "a", "eth0"), ("ADD", "b", "eth1"), ("DEL", "b", "eth1"), ("DEL", "a", "eth0")]
     assert node.leftovers() == []
 
 
