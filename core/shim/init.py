@@ -23,6 +23,9 @@ from core.linux.mount import (
     umount2,
 )
 from core.linux.ns import CLONE_NEWNS, CLONE_NEWPID, setns, unshare
+from core.log import get_logger
+
+log = get_logger(__name__)
 
 
 def start_init(namespaces: tuple[str, ...], root: str) -> int:
@@ -63,11 +66,14 @@ def _be_init(namespaces: tuple[str, ...], root: str, told: int) -> Never:
         while True:
             signal.sigwait([signal.SIGCHLD])
             _reap()
+    except OSError as exc:
+        log.error("the pod's init cannot set itself up", error=exc)
     finally:
         os._exit(1)
 
 
 def _confine(root: str) -> None:
+    capabilities = range(cap.last_cap() + 1)  # read from /proc, which is out of sight below
     unshare(CLONE_NEWNS)
     mount("", "/", "", MS_REC | MS_PRIVATE)
     mount("empty", root, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "size=4k,nr_inodes=2")
@@ -76,7 +82,7 @@ def _confine(root: str) -> None:
     umount2(".", MNT_DETACH)
     os.chdir("/")
     prctl.set_no_new_privs()
-    for number in range(cap.last_cap() + 1):
+    for number in capabilities:
         prctl.capbset_drop(number)
     cap.capset((), ())
 
