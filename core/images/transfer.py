@@ -19,6 +19,13 @@ from core.types import Descriptor, Digest
 _OFFSET = struct.Struct("<Q")  # what core.diff.source.GrowingFile reads
 
 
+class Inherited(DataLoss):
+    """A blob is wrong, but its first bytes are of an earlier transfer, which may have had another registry.
+
+    They are gone: the next transfer starts from nothing.
+    """
+
+
 class Transfer:
     """How far a blob is, and who reads along."""
 
@@ -102,17 +109,18 @@ class Transfers:
         self._flights: Flights[Digest, Transfer, None] = Flights()
 
     def join(
-        self, repository: Repository, descriptor: Descriptor
+        self, repository: Repository, descriptor: Descriptor, ours: Transfer
     ) -> contextlib.AbstractAsyncContextManager[Flight[Transfer, None]]:
-        """Fetch `descriptor` from `repository`, or be on board when it is being fetched already.
+        """Fetch `descriptor` from `repository` as `ours`, or be on board when it is being fetched already.
 
         The flight ends when the blob is in the content store. What has come stays for a later transfer to go on with,
-        but for what turned out to be wrong (DataLoss).
+        but for what turned out to be wrong (DataLoss; Inherited when that may not be this transfer's fault).
         """
-        return self._flights.join(descriptor.digest, Transfer, lambda it: self._fetch(it, repository, descriptor))
+        return self._flights.join(descriptor.digest, lambda: ours, lambda it: self._fetch(it, repository, descriptor))
 
     async def _fetch(self, transfer: Transfer, repository: Repository, descriptor: Descriptor) -> None:
         writer = await self._open(descriptor)
+        inherited = writer.offset
         try:
             transfer.begin(writer.path, writer.offset)
             async with aclosing(repository.blob(descriptor, writer.offset)) as body:
@@ -121,9 +129,9 @@ class Transfers:
                     transfer.advance(writer.offset)
             transfer.complete()
             await self._blocking(writer.commit, descriptor.size, descriptor.digest)
-        except DataLoss:
+        except DataLoss as exc:
             await self._blocking(writer.abort)
-            raise
+            raise Inherited(str(exc)) if inherited else exc from None
         except BaseException:
             await self._blocking(writer.close)
             raise

@@ -7,6 +7,7 @@ import gzip
 import json
 
 import pytest
+from aiohttp import web
 
 from core.errdefs import (
     CrispError,
@@ -495,6 +496,43 @@ async def test_images_that_share_a_layer_fetch_it_once_and_one_pull_may_leave(ri
     gate.set()
     assert set(rig.tree(await staying)) == {"below", "shared"}
     assert len(registry.asked(sha256(shared.data))) == 1
+
+
+async def test_what_a_lying_registry_left_does_not_spoil_the_next_pull(rig, registry, evil):
+    built = some_image()
+    blob = sha256(built.layers[0].data)
+    lying = evil.add(built, "test/image", "1")
+    evil.on(blob, answer(503))
+    evil.on(blob, broken_off(100_000), times=1)
+    evil.blobs[blob] = bytes(len(built.layers[0].data))
+    with pytest.raises(Unavailable):
+        await rig.puller.pull(lying)
+    assert rig.leftovers()[1] == {f"layer-{blob}"}
+    assert rig.tree(await rig.puller.pull(registry.add(built, "test/image", "1")))["data"][:3] == b"\0\1\2"
+    assert rig.leftovers()[1] == set()
+
+
+@pytest.mark.parametrize("below", [0, 1], ids=["one snapshot", "one blob"])
+async def test_a_pull_does_not_fail_with_the_registry_of_another_that_it_shares_a_layer_with(
+    rig, registry, evil, below
+):
+    shared = layer(files({"shared": bytes(300_000)}), "")
+    gate = asyncio.Event()
+
+    async def fail(_registry, _request):
+        await gate.wait()
+        return web.Response(status=403)
+
+    evil.on(sha256(shared.data), fail)
+    failing = asyncio.ensure_future(rig.puller.pull(evil.add(build([shared]), "test/image", "1")))
+    await _until(lambda: evil.asked(sha256(shared.data)))
+    name = registry.add(build([layer(files({"below": b"1"}))] * below + [shared]), "test/image", "1")
+    pulling = asyncio.ensure_future(rig.puller.pull(name))
+    await _until(lambda: rig.puller.progress(name) and rig.puller.progress(name)[-1].phase == "downloading")
+    gate.set()
+    assert "shared" in rig.tree(await pulling)
+    with pytest.raises(PermissionDenied):
+        await failing
 
 
 async def test_a_cancelled_pull_leaves_its_ingest_and_the_next_goes_on(rig, registry):
