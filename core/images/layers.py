@@ -113,9 +113,10 @@ class Layers:
         async with self._extraction(stack.chain_ids[depth], "" if stacked else parent) as key:
             async with stack.slots:
                 unpacked = await self._unpacker.unpack(stack.repository, stack.layer(depth), key, state)
+            usage = unpacked.usage
             if parent and stacked:
                 await self._want(stack, depth - 1)
-            usage = await self._unpacker.settle(parent, key, unpacked)
+                usage = await self._unpacker.settle(parent, key, unpacked)
             with contextlib.suppress(AlreadyExists):
                 await self._blocking(
                     self._snapshots.commit, stack.chain_ids[depth], key, parent=parent if stacked else "", usage=usage

@@ -42,7 +42,7 @@ class Layer:
 class Unpacked:
     usage: Usage
     is_settled: bool
-    """Whether nothing is left to do once the layers below are there."""
+    """Whether nothing is left to do in a stacked layer once those below are there."""
 
 
 class Unpacker:

@@ -10,7 +10,7 @@ from core.images.progress import Phase
 from core.remotes.auth import Credentials
 from core.snapshots.native import NativeSnapshotter
 from core.snapshots.overlay import OverlaySnapshotter
-from rig.images import build, busybox, files, index, layer, push, sha256
+from rig.images import bare, build, busybox, files, index, layer, push, sha256
 from rig.pulls import pull_rig
 from rig.registry import PASSWORD, USERNAME, free_port, running_registry
 
@@ -54,6 +54,15 @@ async def test_the_copying_snapshotter_gets_the_same_files(tmp_path, registry):
     name = push(build(layers), registry, "test/native", "1")
     async with pull_rig(tmp_path, snapshotter=NativeSnapshotter) as rig:
         assert rig.tree(await rig.puller.pull(name)) == {"a": b"2"}
+
+
+@pytest.mark.parametrize("snapshotter", [OverlaySnapshotter, NativeSnapshotter])
+async def test_layers_may_leave_directories_out(tmp_path, registry, snapshotter):
+    layers = [layer(bare("a/b/lower")), layer(bare("a/b/upper"))]
+    name = push(build(layers), registry, "test/bare", "1")
+    async with pull_rig(tmp_path, snapshotter=snapshotter) as rig:
+        found = rig.tree(await rig.puller.pull(name))
+        assert set(found) == {"a", "a/b", "a/b/lower", "a/b/upper"}
 
 
 async def test_busybox_comes_with_tls_and_a_password(tmp_path, tls_registry):

@@ -106,6 +106,16 @@ def files(content, *, mode=0o644, directories=()):
     return out.getvalue()
 
 
+def bare(path, data=b"bare"):
+    """A tar of one file, without the directories above it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = _info(path, tarfile.REGTYPE, 0o644)
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
 def build(layers, *, kind="oci", config=None, platform=("linux", "amd64"), annotations=None, **fields):
     """An image of `layers`, the lowest first; `config` is its container config (Env, Cmd, …), `fields` go beside it."""
     document = {
