@@ -8,26 +8,23 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from core.errdefs import CrispError, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from core.errdefs import CrispError, NotFound, Unavailable
 from core.linux.ns import is_pinned
 from core.log import get_logger
 from core.network import chain, retries
 from core.network.attachments import Attachment, Attachments, Interface
 from core.network.blocking import Blocking
 from core.network.capabilities import capability_args, cni_args
-from core.network.confdir import config_directories, find_plugin, load_networks
-from core.network.conflist import STATUS_SINCE, NetworkConfig
+from core.network.configuration import Configuration
+from core.network.configuration import Configuration
 from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwork
 from core.network.plugin import TIMEOUTS, Plugins
 from core.network.result import pod_addresses
 from core.network.retries import Retries
 from core.network.turns import Turns
-from core.network.watch import Watch
 
 log = get_logger(__name__)
 
-STATUS_PERIOD = 30.0
-"""Seconds between two STATUS calls, for networks of a version that has them."""
 _PARALLEL = 4  # detachments at once when collecting: each is several processes
 
 
@@ -68,35 +65,36 @@ class CniNetwork:
     def __init__(
         self, config: CniConfig, attachments: Attachments, executor: Executor, group: asyncio.TaskGroup
     ) -> None:
-        self._config = config
         self._files = attachments
         self._blocking = Blocking(executor, "records and configuration of CNI")
         self._group = group
         self._plugins = Plugins(config.bin_dirs, config.timeouts)
         self._turns = Turns()
-        self._watch = Watch()
-        self._networks: tuple[NetworkConfig, ...] = ()
-        self._problem = ""
+        self._configuration = Configuration(config.conf_dir, config.max_networks, self._plugins, self._blocking)
         self._attachments: dict[str, Attachment] = {}
         self._retries = Retries(group, config.retry_delays)
-        self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load and begin to follow the configuration directory."""
         self._attachments = {found.pod_id: found for found in await self._blocking(self._files.load)}
-        await self._reload()
-        self._following = self._group.create_task(self._follow())
+        await self._configuration.start(self._group)
 
     def close(self) -> None:
-        self._watch.close()
+        self._configuration.close()
         self._retries.close()
-        if self._following:
-            self._following.cancel()
+
+    @property
+    def configured(self) -> bool:
+        """Whether the directory has a configuration, be it wrong or its plugins not ready."""
+        return self._configuration.configured
+
+    def holds(self, pod_id: str) -> bool:
+        """Whether the pod is, or may still be, attached here."""
+        return pod_id in self._attachments
 
     def status(self) -> NetworkStatus:
-        if self._problem:
-            return NetworkStatus(ready=False, reason="NetworkPluginNotReady", message=self._problem)
-        return NetworkStatus(ready=True)
+        problem = self._configuration.problem
+        return NetworkStatus(ready=not problem, reason="NetworkPluginNotReady" if problem else "", message=problem)
 
     async def attach(self, pod: PodNetwork) -> NetworkResult:
         async with self._turns.of_pod(pod.id):
@@ -135,19 +133,20 @@ class CniNetwork:
             for pod_id in self._attachments.keys() - set(keep):
                 group.create_task(drop(pod_id))
         async with self._turns.alone():
-            for network in self._networks:
+            for network in self._configuration.networks:
                 await chain.collect(self._plugins, network, self._valid(network.name))
 
     def _plan(self, pod: PodNetwork) -> Attachment:
-        if not self._networks:
-            raise Unavailable(f"pod {pod.namespace}/{pod.name}: {self._problem}")
+        networks = self._configuration.networks
+        if not networks:
+            raise Unavailable(f"pod {pod.namespace}/{pod.name}: {self._configuration.problem}")
         return Attachment(
             pod_id=pod.id,
             netns=pod.netns,
             args=cni_args(pod),
             capability_args=capability_args(pod),
             interfaces=tuple(
-                Interface(ifname=f"eth{number}", network=network) for number, network in enumerate(self._networks)
+                Interface(ifname=f"eth{number}", network=network) for number, network in enumerate(networks)
             ),
         )
 
@@ -231,42 +230,6 @@ class CniNetwork:
             for interface in attachment.interfaces
             if interface.network.name == network
         ]
-
-    async def _follow(self) -> None:
-        """Keep networks and status up to date."""
-        while True:
-            asks = any(network.speaks(STATUS_SINCE) for network in self._networks)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STATUS_PERIOD if asks else None):
-                    await self._watch.wait_changed()
-            await self._reload()
-
-    async def _reload(self) -> None:
-        """Load the configuration. What is attached is not touched: its record has its own."""
-        problem = ""
-        try:
-            self._networks = await self._blocking(self._load)
-            await self._check_ready()
-        except FailedPrecondition as exc:
-            self._networks, problem = (), f"cni plugin not initialized: {exc}"
-        except InvalidArgument as exc:
-            self._networks, problem = (), f"cni config load failed: {exc}"
-        except CrispError as exc:
-            problem = f"cni plugin not ready: {exc}"
-        if problem and problem != self._problem:
-            log.warning("network not ready", error=problem)
-        self._problem = problem
-
-    def _load(self) -> tuple[NetworkConfig, ...]:
-        """Watch, then read, so that no change falls in between."""
-        self._watch.arm((*config_directories(self._config.conf_dir), *self._config.bin_dirs))
-        return load_networks(self._config.conf_dir, self._config.max_networks)
-
-    async def _check_ready(self) -> None:
-        for network in self._networks:
-            for plugin in network.plugins:
-                find_plugin(plugin.type, self._config.bin_dirs)
-            await chain.status(self._plugins, network)
 
 
 def _result(attachment: Attachment) -> NetworkResult:

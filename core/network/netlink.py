@@ -1,12 +1,13 @@
 """rtnetlink and nfnetlink: the only importer of pyroute2, whose classes know how messages look. The sockets are ours.
 
 pyroute2's own sockets run an event loop each and cost 0.26 ms a request; ours send several requests in one system call.
-Importing it takes 120 ms and 11 MiB on top of gRPC, so nothing but `core.network.builtin` imports this module.
+Importing it takes 120 ms and 11 MiB on top of gRPC, which a node with CNI need not pay: `load_codecs` does it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import socket
 import struct
@@ -15,19 +16,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any, Self
 
-from pyroute2.netlink.nfnetlink.nftsocket import nft_set_elem_list_msg
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
 from core.network.netns import socket_in
 
 NETLINK_NETFILTER = 12  # linux/netlink.h
+_ERROR = 2  # NLMSG_ERROR, also the acknowledgement
 _REQUEST, _ACK, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x100, 0x200, 0x400  # NLM_F_*
 _NEWLINK, _DELLINK, _NEWADDR, _NEWROUTE = 16, 17, 20, 24  # RTM_*, linux/rtnetlink.h
 _NFTABLES = 10  # NFNL_SUBSYS_NFTABLES, linux/netfilter/nfnetlink.h
 _BATCH_BEGIN, _BATCH_END = 16, 17  # NFNL_MSG_*
-_NEWSETELEM, _DELSETELEM = 12, 14  # NFT_MSG_*, linux/netfilter/nf_tables.h
+_GETTABLE, _NEWSETELEM, _DELSETELEM = 1, 12, 14  # NFT_MSG_*, linux/netfilter/nf_tables.h
 _MAIN, _BOOT, _UNICAST = 254, 3, 1  # RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST, linux/rtnetlink.h
 _UP = 1  # IFF_UP
 _NODAD = 0x2  # IFA_F_NODAD
@@ -69,6 +66,33 @@ class Map:
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codecs:
+    """pyroute2's message classes."""
+
+    link: Any
+    address: Any
+    route: Any
+    elements: Any
+    table: Any
+
+
+@functools.cache
+def load_codecs() -> Codecs:
+    """Import pyroute2, at the first call. Blocks for 120 ms."""
+    from pyroute2.netlink.nfnetlink.nftsocket import (  # noqa: PLC0415 - see above
+        nft_set_elem_list_msg,
+        nft_table_msg,
+    )
+    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: PLC0415
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: PLC0415
+    from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: PLC0415
+
+    return Codecs(
+        link=ifinfmsg, address=ifaddrmsg, route=rtmsg, elements=nft_set_elem_list_msg, table=nft_table_msg
+    )
+
+
 class Netlink:
     """A netlink socket of the network namespace at `netns` ("" is the caller's). Blocks; one thread at a time."""
 
@@ -104,8 +128,9 @@ class Netlink:
         return int(struct.unpack_from("16xi", answer)[0])
 
     def _answer(self, message: Message) -> OSError | None:
-        """Acknowledgements come one per datagram, in the order of the requests."""
-        data = self._socket.recv(_BUFFER)
+        """Acknowledgements come one per datagram, in the order of the requests, after what was asked for."""
+        while _HEADER.unpack_from(data := self._socket.recv(_BUFFER))[1] != _ERROR:
+            pass
         code = -struct.unpack_from("=i", data, _HEADER.size)[0]
         return OSError(code, f"{message.what}: {os.strerror(code)}") if code else None
 
@@ -127,13 +152,13 @@ def peer(attributes: list[Any]) -> tuple[str, Any]:
 
 def delete_link(name: str) -> Message:
     """It fails with ENODEV when the interface is not there."""
-    body = _body(ifinfmsg(), [("IFLA_IFNAME", name)])
+    body = _body(load_codecs().link(), [("IFLA_IFNAME", name)])
     return Message(type=_DELLINK, flags=0, body=body, what=f"delete interface {name}")
 
 
 def new_address(index: int, interface: Interface) -> Message:
     """Give the interface with `index` the address at once, without duplicate address detection."""
-    codec = ifaddrmsg()
+    codec = load_codecs().address()
     codec["family"], codec["prefixlen"], codec["index"] = _family(interface), interface.network.prefixlen, index
     address = str(interface.ip)
     body = _body(codec, [("IFA_LOCAL", address), ("IFA_ADDRESS", address), ("IFA_FLAGS", _NODAD)])
@@ -141,10 +166,22 @@ def new_address(index: int, interface: Interface) -> Message:
 
 
 def new_default_route(index: int, gateway: Address) -> Message:
-    codec = rtmsg()
+    codec = load_codecs().route()
     codec["family"], codec["table"], codec["proto"], codec["type"] = _family(gateway), _MAIN, _BOOT, _UNICAST
     body = _body(codec, [("RTA_GATEWAY", str(gateway)), ("RTA_OIF", index)])
     return Message(type=_NEWROUTE, flags=_CREATE | _REPLACE, body=body, what=f"add default route by {gateway}")
+
+
+def get_table(version: int, name: str) -> Message:
+    """It fails with ENOENT when nftables has no such table for IP `version`."""
+    codec = load_codecs().table()
+    codec["nfgen_family"] = socket.AF_INET if version == 4 else socket.AF_INET6
+    return Message(
+        type=_NFTABLES << 8 | _GETTABLE,
+        flags=0,
+        body=_body(codec, [("NFTA_TABLE_NAME", name)]),
+        what=f"nftables table {name}",
+    )
 
 
 def new_elements(target: Map, elements: Sequence[tuple[bytes, bytes]]) -> Message:
@@ -164,7 +201,7 @@ def _elements(kind: int, flags: int, target: Map, elements: list[list[Any]]) -> 
         ("NFTA_SET_ELEM_LIST_SET", target.name),
         ("NFTA_SET_ELEM_LIST_ELEMENTS", [{"attrs": element} for element in elements]),
     ]
-    codec = nft_set_elem_list_msg()
+    codec = load_codecs().elements()
     codec["nfgen_family"] = socket.AF_INET if target.version == 4 else socket.AF_INET6
     body = _body(codec, attributes)
     what = f"nftables map {target.name} of table {target.table}"
@@ -172,7 +209,7 @@ def _elements(kind: int, flags: int, target: Map, elements: list[list[Any]]) -> 
 
 
 def _link_body(index: int, attributes: list[Any]) -> bytes:
-    codec = ifinfmsg()
+    codec = load_codecs().link()
     codec["index"], codec["flags"], codec["change"] = index, _UP, _UP
     return _body(codec, attributes)
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.errdefs import Unavailable
 from core.network.builtin.leases import Lease, LeaseFiles
-from core.network.fallback import FallbackNetwork
+from core.network.choice import ChosenNetwork
 from core.network.netns import inside, interface_stats, socket_in
 from core.network.network import PortMapping
 from rig.networks import (
@@ -183,6 +183,18 @@ async def test_a_bridge_that_was_removed_comes_back_with_the_next_pod(node, pods
         await network.detach(two)
 
 
+async def test_a_packet_filter_that_was_flushed_comes_back_with_the_next_pod(node, pods):
+    one = pods.new(1, ports=(PortMapping(protocol="tcp", container_port=80, host_port=8080),))
+    two = pods.new(2, ports=(PortMapping(protocol="tcp", container_port=80, host_port=8081),))
+    async with node.open() as network:
+        await network.attach(one)
+        output("nft", "flush", "ruleset")
+        await network.attach(two)
+        for pod, port in ((one, 8080), (two, 8081)):
+            assert exchange(pod.netns, 80, "", "10.77.0.1", port)
+            await network.detach(pod)
+
+
 async def test_an_attach_to_a_namespace_that_is_none_leaves_nothing(node, pods, tmp_path):
     pod = replace(pods.new(), netns=str(tmp_path / "missing"))
     async with node.open() as network:
@@ -207,12 +219,13 @@ async def test_the_embedded_network_steps_in_while_cni_has_no_configuration(node
     plugins = CniNode(tmp_path)
     one, two = pods.new(1), pods.new(2)
     async with node.open() as embedded, plugins.open() as cni:
-        network = FallbackNetwork(cni, embedded)
+        network = ChosenNetwork(cni, embedded)
         assert network.status().ready
         await network.attach(one)
         assert len(node.leftovers()) == 1
         plugins.write("pods", {**plugins.bridge("10.78.0.0/24"), "bridge": "tbr1"})
         await wait_until(lambda: cni.status().ready)
+        assert (await network.attach(one)).ips == ("10.77.0.2",)
         assert (await network.attach(two)).ips == ("10.78.0.2",)
         await asyncio.gather(network.detach(one), network.detach(two))
         assert node.leftovers() == plugins.leftovers() == []

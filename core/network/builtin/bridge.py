@@ -20,6 +20,7 @@ from core.network.blocking import Blocking
 from core.network.builtin import links, ports
 from core.network.builtin.addresses import Pool
 from core.network.builtin.leases import Lease, LeaseFiles
+from core.network.netlink import load_codecs
 from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwork
 from core.network.process import execute
 from core.network.retries import Retries
@@ -50,6 +51,7 @@ async def open_bridge(
 
     `executor` gets what blocks, `group` what goes on in the background. Raises InvalidArgument (subnets).
     """
+    await asyncio.get_running_loop().run_in_executor(executor, load_codecs)  # not on the first pod's time
     network = BridgeNetwork(config, LeaseFiles(config.root), executor, group)
     try:
         yield network
@@ -98,6 +100,10 @@ class BridgeNetwork:
         async with self._turns.of_pod(pod.id):
             if lease := self._leases.get(pod.id):
                 await self._release(lease)
+
+    def holds(self, pod_id: str) -> bool:
+        """Whether the pod is, or may still be, attached here."""
+        return pod_id in self._leases
 
     async def collect(self, keep: Collection[str]) -> None:
         for pod_id in self._leases.keys() - set(keep):
@@ -190,14 +196,21 @@ class BridgeNetwork:
         self._retries.later(pod_id, lambda: self._drop(pod_id))
 
     async def _make_bridge(self) -> None:
-        """Packet filter first: where there is a bridge, there is a filter."""
-        if links.exists(self._config.bridge):
+        """Make the bridge and its packet filter, or what somebody has removed of them."""
+        if self._is_made():
             return
         async with self._making:
-            if not links.exists(self._config.bridge):
+            if not self._is_made():
                 await self._run_nft(ports.ruleset(self._config.bridge, self._config.subnets))
-                gateways = [pool.gateway for pool in self._pools]
-                await self._blocking(links.make_bridge, self._config.bridge, gateways)
+                await self._blocking(self._make_blocking, list(self._leases.values()))
+
+    def _is_made(self) -> bool:
+        return links.exists(self._config.bridge) and ports.tables_exist(self._config.bridge, self._config.subnets)
+
+    def _make_blocking(self, leases: Sequence[Lease]) -> None:
+        links.make_bridge(self._config.bridge, [pool.gateway for pool in self._pools])
+        for lease in leases:
+            ports.open_ports(self._config.bridge, lease)
 
     async def _run_nft(self, ruleset: str) -> None:
         if self._nft is None:

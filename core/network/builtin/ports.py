@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 
 from core.network.builtin.leases import Lease
-from core.network.netlink import NETLINK_NETFILTER, Address, Map, Netlink, delete_element, new_elements
+from core.network.netlink import NETLINK_NETFILTER, Address, Map, Netlink, delete_element, get_table, new_elements
 from core.network.network import PortMapping
 
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
@@ -31,6 +31,16 @@ def ruleset(bridge: str, subnets: Sequence[str]) -> str:
 def no_ruleset(bridge: str, subnets: Sequence[str]) -> str:
     """Input of `nft -f -` that removes the tables; success when they are gone."""
     return "".join(f"table {_family(subnet)} {bridge}\ndelete table {_family(subnet)} {bridge}\n" for subnet in subnets)
+
+
+def tables_exist(bridge: str, subnets: Sequence[str]) -> bool:
+    """Whether the tables are still there: others flush the whole packet filter of a node. Raises OSError."""
+    with Netlink(protocol=NETLINK_NETFILTER) as nftables:
+        try:
+            nftables.request(*(get_table(6 if ":" in subnet else 4, bridge) for subnet in subnets))
+        except FileNotFoundError:
+            return False
+    return True
 
 
 def open_ports(bridge: str, lease: Lease) -> None:
