@@ -33,7 +33,7 @@ demo: setup ## a pod from a real image, end to end (root)
 	$(BIN)/python tools/demo.py
 
 bench: setup ## Crisp and Debian's containerd side by side, as ratios (root)
-	$(BIN)/python test/bench/run.py
+	PYTHONPATH=.:test $(BIN)/python test/bench/run.py
 
 proto: $(VENV)/ready ## regenerate the code beside our .proto files
 	$(BIN)/python tools/generate_api.py

@@ -82,7 +82,6 @@ def density(daemon: Daemon, image: str, logs: Path) -> Figures:
         timer = Timer()
         for _ in range(ROUNDS):
             timer.call(f"ListContainers of {PODS}", client.ListContainers, api.ListContainersRequest())
-            timer.call(f"ListContainerStats of {PODS}", client.ListContainerStats, api.ListContainerStatsRequest())
         with ThreadPoolExecutor(PARALLEL) as pool:
             list(pool.map(lambda pod: remove_pod(client, pod), pods))
     per_pod = (after - before) / PODS / MIB
@@ -116,14 +115,3 @@ def logging(daemon: Daemon, image: str, logs: Path) -> Figures:
         elapsed = time.perf_counter() - started
         remove_pod(client, pod)
     return {"log MiB/s": LOG_BYTES / MIB / elapsed}
-
-
-def pulling(daemon: Daemon, image: str, _logs: Path) -> Figures:
-    """Seconds to pull and unpack the large image."""
-    spec = api.ImageSpec(image=image)
-    with daemon.client() as client:
-        started = time.perf_counter()
-        client.PullImage(api.PullImageRequest(image=spec))
-        elapsed = time.perf_counter() - started
-        client.RemoveImage(api.RemoveImageRequest(image=spec))
-    return {"pull+unpack s": elapsed}
