@@ -1,21 +1,37 @@
-"""The embedded network on a node that has no CNI configuration, CNI as soon as it has one."""
+"""CNI on a node that has a configuration for it, the embedded network on one that has none."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Protocol
 
 from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwork
 
 
-class ChosenNetwork:
-    """New pods go to `cni` while it is ready, else to `builtin`; each detaches what it attached."""
+class Holder(Network, Protocol):
+    def holds(self, pod_id: str) -> bool:
+        """Whether the pod is, or may still be, attached here."""
 
-    def __init__(self, cni: Network, builtin: Network) -> None:
+
+class Configurable(Holder, Protocol):
+    @property
+    def configured(self) -> bool:
+        """Whether somebody wants pods on this network, be it ready or not."""
+
+
+class ChosenNetwork:
+    """New pods go to `cni` once it is configured, else to `builtin`; a pod stays with whom it is.
+
+    A configured network that is not ready makes pods wait. It never sends them to the other one, where neither their
+    peers nor their network policies are.
+    """
+
+    def __init__(self, cni: Configurable, builtin: Holder) -> None:
         self._cni = cni
         self._builtin = builtin
 
     async def attach(self, pod: PodNetwork) -> NetworkResult:
-        return await (self._cni if self._cni.status().ready else self._builtin).attach(pod)
+        return await self._choose(pod).attach(pod)
 
     async def detach(self, pod: PodNetwork) -> None:
         """Both are asked: to detach what one never attached is no error."""
@@ -23,12 +39,17 @@ class ChosenNetwork:
         await self._builtin.detach(pod)
 
     def status(self) -> NetworkStatus:
-        cni = self._cni.status()
-        return cni if cni.ready else self._builtin.status()
+        return (self._cni if self._cni.configured else self._builtin).status()
 
     async def collect(self, keep: Collection[str]) -> None:
         await self._cni.collect(keep)
         await self._builtin.collect(keep)
+
+    def _choose(self, pod: PodNetwork) -> Network:
+        for network in (self._cni, self._builtin):
+            if network.holds(pod.id):
+                return network
+        return self._cni if self._cni.configured else self._builtin
 
 
 _fits: type[Network] = ChosenNetwork

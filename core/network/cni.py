@@ -16,7 +16,6 @@ from core.network.attachments import Attachment, Attachments, Interface
 from core.network.blocking import Blocking
 from core.network.capabilities import capability_args, cni_args
 from core.network.configuration import Configuration
-from core.network.configuration import Configuration
 from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwork
 from core.network.plugin import TIMEOUTS, Plugins
 from core.network.result import pod_addresses

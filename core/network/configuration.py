@@ -25,8 +25,6 @@ class Configuration:
 
     def __init__(self, conf_dir: str, max_networks: int, plugins: Plugins, blocking: Blocking) -> None:
         self.networks: tuple[NetworkConfig, ...] = ()
-        self.present = False
-        """Whether there is a file that configures a network, be it wrong or its plugins not ready."""
         self.problem = ""
         """Why pods cannot be attached now; "" when they can."""
         self.configured = False
