@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 
-from core.errdefs import CrispError, FailedPrecondition, InvalidArgument
+from core.errdefs import CrispError, FailedPrecondition
 from core.log import get_logger
 from core.network import chain
 from core.network.blocking import Blocking
@@ -25,10 +26,10 @@ class Configuration:
 
     def __init__(self, conf_dir: str, max_networks: int, plugins: Plugins, blocking: Blocking) -> None:
         self.networks: tuple[NetworkConfig, ...] = ()
-        self.problem = ""
-        """Why pods cannot be attached now; "" when they can."""
         self.configured = False
         """Whether there is a configuration, be it wrong or its plugins not ready."""
+        self._wrong = ""
+        self._not_ready = ""
         self._conf_dir = conf_dir
         self._max_networks = max_networks
         self._plugins = plugins
@@ -36,8 +37,13 @@ class Configuration:
         self._watch = Watch()
         self._following: asyncio.Task[None] | None = None
 
+    @property
+    def problem(self) -> str:
+        """Why pods cannot be attached now; "" when they can. Begins as other runtimes' words do: people search them."""
+        return self._wrong or self._not_ready
+
     async def start(self, group: asyncio.TaskGroup) -> None:
-        """Load, and follow in `group` until `close`."""
+        """Load the files, and follow them in `group` until `close`. Plugins, which can hang, are asked later."""
         await self._reload()
         self._following = group.create_task(self._follow())
         self._following.add_done_callback(lambda _: self._watch.close())  # not earlier: a thread may be arming it
@@ -50,35 +56,39 @@ class Configuration:
 
     async def _follow(self) -> None:
         while True:
+            await self._ask_plugins()
             asks = any(network.speaks(STATUS_SINCE) for network in self.networks)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STATUS_PERIOD if asks else None):
                     await self._watch.wait_changed()
-            await self._reload()
+                    await self._reload()
 
     async def _reload(self) -> None:
-        """The messages begin as those of other runtimes do: people search for them."""
-        problem, configured = "", True
+        before, self._wrong, self.configured = self._wrong, "", True
         try:
             self.networks = await self._blocking(self._load)
-            await self._check_ready()
         except FailedPrecondition as exc:
-            self.networks, configured, problem = (), False, f"cni plugin not initialized: {exc}"
-        except InvalidArgument as exc:
-            self.networks, problem = (), f"cni config load failed: {exc}"
+            self.networks, self._wrong, self.configured = (), f"cni plugin not initialized: {exc}", False
         except CrispError as exc:
-            problem = f"cni plugin not ready: {exc}"
-        if problem and problem != self.problem:
-            log.warning("network not ready", error=problem)
-        self.problem, self.configured = problem, configured
+            self.networks, self._wrong = (), f"cni config load failed: {exc}"
+        if self._wrong not in {"", before}:
+            log.warning("network cannot be loaded", error=self._wrong)
+
+    async def _ask_plugins(self) -> None:
+        before, not_ready = self._not_ready, ""
+        try:
+            for network in self.networks:
+                await chain.status(self._plugins, network)
+        except CrispError as exc:
+            not_ready = f"cni plugin not ready: {exc}"
+        if not_ready not in {"", before}:
+            log.warning("network not ready", error=not_ready)
+        self._not_ready = not_ready
 
     def _load(self) -> tuple[NetworkConfig, ...]:
         """Watch, then read, so that no change falls in between."""
         self._watch.arm((*config_directories(self._conf_dir), *self._plugins.bin_dirs))
-        return load_networks(self._conf_dir, self._max_networks)
-
-    async def _check_ready(self) -> None:
-        for network in self.networks:
-            for plugin in network.plugins:
-                find_plugin(plugin.type, self._plugins.bin_dirs)
-            await chain.status(self._plugins, network)
+        networks = load_networks(self._conf_dir, self._max_networks)
+        for plugin in itertools.chain.from_iterable(network.plugins for network in networks):
+            find_plugin(plugin.type, self._plugins.bin_dirs)
+        return networks

@@ -201,9 +201,10 @@ async def test_a_plugin_that_is_not_ready_makes_the_network_not_ready(node):
     node.chain(version="1.1.0")
     node.fail("STATUS")
     async with node.open() as network:
+        await wait_until(lambda: not network.status().ready)
         status = network.status()
-    assert (status.ready, status.reason) == (False, "NetworkPluginNotReady")
-    assert "first STATUS: no uplink" in status.message
+    assert status.reason == "NetworkPluginNotReady"
+    assert "cni plugin not ready: CNI plugin first STATUS: no uplink" in status.message
 
 
 async def test_status_follows_the_configuration_directory(node):

@@ -70,7 +70,7 @@ async def test_create_hands_over_log_runtime_and_mounts(daemon: Daemon, shim: Fa
     assert options == TaskOptions(
         runtime="/bin/true", runtime_root="/run/crun", log_path="/var/log/c", stdin=True, stdin_once=True
     )
-    assert (request.bundle, request.terminal, request.rootfs[0].options) == (bundle, True, ["ro"])
+    assert (request.bundle, request.terminal, list(request.rootfs[0].options)) == (bundle, True, ["ro"])
     assert daemon.manager.directory("pod").containers() == {"c": bundle}
 
 
