@@ -23,7 +23,7 @@ HIGHER_IS_BETTER = {"pods/s", "log MiB/s"}
 
 def main() -> None:
     ensure_cgroups()
-    with tempfile.TemporaryDirectory(prefix="crisp-bench-", dir="/var/tmp") as scratch:
+    with tempfile.TemporaryDirectory(prefix="crisp-bench-", dir="/var/tmp", ignore_cleanup_errors=True) as scratch:
         base = Path(scratch)
         (base / "registry").mkdir()
         with running_registry(base / "registry") as registry:
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _pause() -> BuiltImage:
-    return busybox(Entrypoint=["/bin/sleep", "1000000"])
+    return busybox(Cmd=["/bin/sleep", "1000000"])
 
 
 def measure(daemon: Daemon, image: str, base: Path) -> Figures:
