@@ -53,10 +53,19 @@ def environment(source: Source) -> list[str]:
         if key and separator:
             variables[key] = value
     for variable in source.config.envs:
-        if not variable.key or "=" in variable.key or "\0" in str(variable.key) or "\0" in str(variable.value):
-            raise InvalidArgument(f"envs: key {variable.key[:64]!r} is empty, or has '=' or NUL")
-        variables[str(variable.key)] = str(variable.value)
+        key, value = variable.key, _text(variable.value, f"envs[{variable.key[:64]!r}]")
+        if not key or "=" in key or "\0" in key + value:
+            raise InvalidArgument(f"envs: key {key[:64]!r} is empty, or has '=' or NUL")
+        variables[key] = value
     return [f"{key}={value}" for key, value in variables.items()]
+
+
+def _text(value: bytes, what: str) -> str:
+    """CRI has environment values as bytes, config.json has text. Raises InvalidArgument for what is not UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError as exc:
+        raise InvalidArgument(f"{what}: the value is not UTF-8, which an OCI spec cannot carry") from exc
 
 
 def working_directory(source: Source) -> str:
