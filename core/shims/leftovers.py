@@ -52,12 +52,13 @@ def end_pid_namespace(pin: str) -> None:
         return
     namespace = os.stat(pin).st_ino
     for name in os.listdir("/proc"):
-        with contextlib.suppress(ValueError, ProcessLookupError, FileNotFoundError):
+        with contextlib.suppress(ValueError, ProcessLookupError, FileNotFoundError, PermissionError):
             _kill_inside(int(name), namespace)
 
 
 def _kill_inside(pid: int, namespace: int) -> None:
-    """Raises ProcessLookupError or FileNotFoundError when the process is gone."""
+    """Raises ProcessLookupError or FileNotFoundError when the process is gone, PermissionError when it has capabilities
+    that we lack: then it is not a pod's."""
     pidfd = os.pidfd_open(pid)  # first, so that what is looked at is what is killed
     try:
         if os.stat(f"/proc/{pid}/ns/pid").st_ino == namespace:

@@ -135,7 +135,10 @@ class ShimManager:
 
     async def _mourn(self, shim: Shim) -> None:
         log.error("shim died", sandbox_id=shim.sandbox_id)
-        await end_leftovers(shim.directory, shim.runtime)
+        try:
+            await end_leftovers(shim.directory, shim.runtime)
+        except Exception:  # nobody waits for this task: it must not take the daemon along
+            log.exception("leftovers not ended", sandbox_id=shim.sandbox_id)
         for on_death in self._subscribers:
             on_death(shim.sandbox_id)
 

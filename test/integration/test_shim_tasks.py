@@ -1,0 +1,321 @@
+"""The daemon's side and the real shim together: zygote, shim, crun, busybox."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from core.errdefs import CrispError, DeadlineExceeded, FailedPrecondition, Internal, NotFound, Unavailable
+from core.linux.pidfd import ProcessIdentity
+from core.sandbox.controller import NamespaceMode, SandboxSpec
+from core.sandbox.pinned import PinnedController
+from core.shims.bundle import Runtime
+from core.shims.manager import ShimManager
+from core.tasks.service import ShimTasks
+from core.tasks.tasks import TaskExit, TaskIO, TaskState
+from core.zygote.process import ZygoteProcess
+from rig.bundles import make_bundle, process
+from rig.cgroups import ensure_cgroups
+
+pytestmark = pytest.mark.root
+
+SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}
+POD = SandboxSpec(id="pod", runtime_handler="", hostname="podhost", sysctls=SYSCTLS)
+
+
+class Node:
+    """One daemon's view of the node."""
+
+    def __init__(self, state: Path, zygote: ZygoteProcess, group: asyncio.TaskGroup) -> None:
+        self.state = state
+        self.manager = ShimManager(str(state), zygote, group)
+        runtime = Runtime(binary="/usr/bin/crun", root=str(state / "crun"))
+        self.tasks = ShimTasks(self.manager)
+        self.sandboxes = PinnedController(self.manager, {"": runtime})
+        self.exits: list[TaskExit] = []
+        self.deaths: list[str] = []
+        self._changed = asyncio.Event()
+        self.tasks.subscribe(self._on_exit)
+        self.manager.subscribe(self._on_death)
+
+    def bundle(self, name: str, command: str, **linux: object) -> str:
+        return make_bundle(self.state / "containers" / name, command, **linux)  # type: ignore[arg-type]
+
+    async def run(self, name: str, command: str, **linux: object) -> int:
+        bundle = self.bundle(name, command, **linux)
+        pid = await self.tasks.create("pod", name, bundle, io=TaskIO(log_path=f"{bundle}/log"))
+        await self.tasks.start("pod", name)
+        return pid
+
+    def log(self, name: str) -> list[str]:
+        lines = (self.state / "containers" / name / "log").read_text().splitlines()
+        return [line.split(" ", 3)[3] for line in lines]
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _on_exit(self, exit_: TaskExit) -> None:
+        self.exits.append(exit_)
+        self._changed.set()
+
+    def _on_death(self, sandbox_id: str) -> None:
+        self.deaths.append(sandbox_id)
+        self._changed.set()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cgroups() -> None:
+    ensure_cgroups()
+
+
+@pytest.fixture
+async def zygote() -> AsyncIterator[ZygoteProcess]:
+    zygote = ZygoteProcess()
+    await zygote.start()
+    yield zygote
+    await zygote.stop()
+
+
+@contextlib.asynccontextmanager
+async def daemon(state: Path, zygote: ZygoteProcess) -> AsyncIterator[Node]:
+    async with asyncio.TaskGroup() as group:
+        node = Node(state, zygote, group)
+        async with node.tasks.listening():
+            yield node
+        node.manager.leave()
+
+
+@pytest.fixture
+async def node(tmp_path: Path, zygote: ZygoteProcess) -> AsyncIterator[Node]:
+    async with daemon(tmp_path, zygote) as node:
+        try:
+            yield node
+        finally:
+            for sandbox_id in node.manager.ids():
+                await node.sandboxes.remove(sandbox_id)
+            remove_cgroups()
+
+
+def remove_cgroups() -> None:
+    for controller in os.listdir("/sys/fs/cgroup"):
+        with contextlib.suppress(OSError):
+            os.rmdir(f"/sys/fs/cgroup/{controller}/crisp-test-{os.getpid()}")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return ProcessIdentity.of(pid).alive()
+    except ProcessLookupError:
+        return False
+
+
+async def test_a_task_lives_from_create_to_delete(node: Node) -> None:
+    sandbox = await node.sandboxes.start(POD)
+    assert await node.sandboxes.alive("pod")
+    bundle = node.bundle("c", "hostname; echo oops >&2; exit 7", namespaces=sandbox.namespaces)
+    pid = await node.tasks.create("pod", "c", bundle, io=TaskIO(log_path=f"{bundle}/log"))
+    assert (await node.tasks.status("pod", "c")).state is TaskState.CREATED
+    assert await node.tasks.pids("pod", "c") == (pid,)
+    await node.tasks.start("pod", "c")
+    await node.wait(lambda: bool(node.exits))
+    status = await node.tasks.status("pod", "c")
+    assert status.state is TaskState.STOPPED
+    assert status.exit == node.exits[0]
+    assert (status.exit.pid, status.exit.exit_code, status.exit.oom_killed) == (pid, 7, False)
+    assert sorted(node.log("c")) == ["oops", "podhost"]
+    assert await node.tasks.delete("pod", "c") == node.exits[0]
+    assert await node.tasks.delete("pod", "c") is None
+    with pytest.raises(NotFound):
+        await node.tasks.status("pod", "c")
+    assert len(node.exits) == 1
+
+
+async def test_what_the_runtime_says_is_the_error(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    bundle = node.bundle("c", "true")
+    os.unlink(f"{bundle}/rootfs/bin/sh")
+    with pytest.raises(Internal, match="/bin/sh"):
+        await node.tasks.create("pod", "c", bundle, io=TaskIO())
+        await node.tasks.start("pod", "c")
+
+
+async def test_a_running_task_can_be_killed_and_not_deleted(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    await node.run("c", "exec sleep 1000")
+    with pytest.raises(FailedPrecondition):
+        await node.tasks.delete("pod", "c")
+    await node.tasks.kill("pod", "c", signal.SIGKILL)
+    await node.wait(lambda: bool(node.exits))
+    assert node.exits[0].exit_code == 137
+    await node.tasks.kill("pod", "c", signal.SIGKILL)
+    await node.tasks.delete("pod", "c")
+    await node.tasks.kill("pod", "c", signal.SIGKILL)
+
+
+async def test_a_created_task_is_deleted_without_an_exit(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    bundle = node.bundle("c", "true")
+    await node.tasks.create("pod", "c", bundle, io=TaskIO())
+    assert await node.tasks.delete("pod", "c") is not None
+    await node.tasks.create("pod", "c", bundle, io=TaskIO())
+    await node.tasks.start("pod", "c")
+    await node.wait(lambda: bool(node.exits))
+    assert [exit_.exit_code for exit_ in node.exits] == [0]
+
+
+async def test_exec_collects_both_streams_and_the_code(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    await node.run("c", "exec sleep 1000")
+    result = await node.tasks.exec_sync(
+        "pod", "c", process("echo out; echo err >&2; exit 3"), timeout=10, limit=1 << 20
+    )
+    assert (result.stdout, result.stderr, result.exit_code) == (b"out\n", b"err\n", 3)
+
+
+async def test_exec_output_is_cut_at_the_limit(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    await node.run("c", "exec sleep 1000")
+    command = "dd if=/dev/zero bs=1024 count=9000 2>/dev/null"
+    os.mknod(f"{node.state}/containers/c/rootfs/zero", 0o666 | 0o020000, os.makedev(1, 5))
+    result = await node.tasks.exec_sync(
+        "pod", "c", process(command.replace("/dev/zero", "/zero")), timeout=20, limit=8 << 20
+    )
+    assert (len(result.stdout), result.exit_code) == (8 << 20, 0)
+
+
+async def test_exec_is_killed_at_its_timeout(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    await node.run("c", "exec sleep 1000")
+    with pytest.raises(DeadlineExceeded):
+        await node.tasks.exec_sync("pod", "c", process("sleep 1000"), timeout=0.3, limit=100)
+    assert len(await node.tasks.pids("pod", "c")) == 1
+
+
+async def test_logs_can_be_rotated(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    await node.run("c", "echo one; read line; exec sleep 1000")
+    log = node.state / "containers" / "c" / "log"
+    log.rename(f"{log}.1")
+    await node.tasks.reopen_log("pod", "c")
+    assert log.exists()
+
+
+async def test_resources_can_be_updated(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    pid = await node.run("c", "exec sleep 1000")
+    await node.tasks.update("pod", "c", {"pids": {"limit": 17}})
+    assert Path(f"/sys/fs/cgroup/pids/{cgroup(pid, 'pids')}/pids.max").read_text() == "17\n"
+
+
+async def test_an_oom_kill_is_told_with_the_exit(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    await node.run("c", "x=0123456789abcdef; while :; do x=$x$x; done", resources={"memory": {"limit": 16 << 20}})
+    await node.wait(lambda: bool(node.exits))
+    assert (node.exits[0].exit_code, node.exits[0].oom_killed) == (137, True)
+
+
+async def test_a_pod_with_its_own_pid_namespace_has_an_init(node: Node) -> None:
+    sandbox = await node.sandboxes.start(
+        SandboxSpec(id="pod", runtime_handler="", hostname="podhost", pid=NamespaceMode.POD)
+    )
+    pid = await node.run("c", "exec sleep 1000", namespaces=sandbox.namespaces)
+    assert os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{sandbox.pid}/ns/pid")
+    await node.sandboxes.remove("pod")
+    assert not alive(sandbox.pid)
+    assert not alive(pid)
+
+
+async def test_a_new_daemon_adopts_shims_and_hears_of_exits_meanwhile(tmp_path: Path, zygote: ZygoteProcess) -> None:
+    async with daemon(tmp_path, zygote) as first:
+        sandbox = await first.sandboxes.start(POD)
+        await first.run("runs", "exec sleep 1000")
+        ends = await first.run("ends", "exec sleep 1000")
+    pidfd = os.pidfd_open(ends)
+    os.kill(ends, signal.SIGKILL)
+    await wait_readable(pidfd)
+    async with daemon(tmp_path, zygote) as second:
+        try:
+            with pytest.raises(Unavailable):
+                await second.tasks.status("pod", "runs")
+            assert await second.tasks.adopt("pod")
+            await second.wait(lambda: bool(second.exits))
+            assert [(exit_.container_id, exit_.exit_code) for exit_ in second.exits] == [("ends", 137)]
+            assert (await second.tasks.status("pod", "runs")).state is TaskState.RUNNING
+            assert await second.sandboxes.alive("pod")
+            assert await second.sandboxes.start(POD) == sandbox
+            await second.tasks.kill("pod", "runs", signal.SIGTERM, all_processes=True)
+            await second.tasks.kill("pod", "runs", signal.SIGKILL)
+            await second.wait(lambda: len(second.exits) == 2)
+        finally:
+            await second.sandboxes.remove("pod")
+            remove_cgroups()
+
+
+async def test_a_killed_shim_takes_its_containers_with_it(node: Node) -> None:
+    await node.sandboxes.start(POD)
+    pid = await node.run("c", "exec sleep 1000")
+    shim = node.state.joinpath("sandboxes/pod/shim.json").read_text()
+    os.kill(int(shim.split('"pid": ')[1].split(",")[0]), signal.SIGKILL)
+    await node.wait(lambda: bool(node.deaths))
+    assert not alive(pid)
+    assert not await node.sandboxes.alive("pod")
+    assert not await node.tasks.adopt("pod")
+    await node.sandboxes.stop("pod")
+    assert await node.tasks.delete("pod", "c") is None
+    await node.sandboxes.remove("pod")
+    assert node.manager.ids() == []
+    assert not os.listdir(node.state / "crun")
+
+
+async def test_a_killed_shim_takes_the_pods_init_with_it(node: Node) -> None:
+    sandbox = await node.sandboxes.start(SandboxSpec(id="pod", runtime_handler="", pid=NamespaceMode.POD))
+    shim = node.state.joinpath("sandboxes/pod/shim.json").read_text()
+    os.kill(int(shim.split('"pid": ')[1].split(",")[0]), signal.SIGKILL)
+    await node.wait(lambda: bool(node.deaths))
+    pidfd = None
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(sandbox.pid)
+        await wait_readable(pidfd)
+    assert not alive(sandbox.pid)
+
+
+async def test_a_sandbox_that_cannot_be_made_leaves_nothing(node: Node) -> None:
+    with pytest.raises(CrispError, match=r"net\.no\.such"):
+        await node.sandboxes.start(
+            SandboxSpec(id="pod", runtime_handler="", hostname="h", sysctls={"net.no.such": "1"})
+        )
+    assert node.manager.ids() == []
+
+
+async def test_stop_unpins_and_remove_is_idempotent(node: Node) -> None:
+    sandbox = await node.sandboxes.start(POD)
+    assert os.stat(sandbox.netns).st_dev != os.stat(node.state).st_dev
+    await node.sandboxes.stop("pod")
+    assert not os.path.exists(sandbox.netns)
+    assert not await node.sandboxes.alive("pod")
+    await node.sandboxes.stop("pod")
+    for _ in range(2):
+        await node.sandboxes.remove("pod")
+    assert await node.sandboxes.list() == []
+    assert node.deaths == []
+
+
+async def wait_readable(fd: int) -> None:
+    """Wait until the process behind pidfd `fd` has ended; closes it."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(fd, ended.set)
+    await ended.wait()
+    asyncio.get_running_loop().remove_reader(fd)
+    os.close(fd)
+
+
+def cgroup(pid: int, controller: str) -> str:
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return next(line.split(":")[2] for line in lines if line.split(":")[1] == controller)
