@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -110,12 +111,15 @@ def _lock(directory: str, ref: str) -> int:
     """Make and lock `directory`. flock(2) belongs to the open file, so it keeps threads apart as well as processes."""
     while True:
         try:
-            os.makedirs(directory, 0o700, exist_ok=True)
+            # Not os.makedirs(exist_ok=True): that raises when the directory it found is removed before it looks again.
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, 0o700)
+        except OSError as exc:
+            raise _named(exc, ref) from exc
+        try:
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # its last writer has removed it between the two
             continue
-        except OSError as exc:
-            raise _named(exc, ref) from exc
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.exists(directory) and os.path.samestat(os.fstat(fd), os.stat(directory)):
