@@ -15,8 +15,6 @@ import grpc
 import msgspec
 
 from core.errdefs import FailedPrecondition
-from core.linux import cap
-from core.linux.cgroup import CgroupLayout
 from core.log import get_logger
 from core.network.cni import CniConfig
 from core.shims.bundle import Runtime as OciRuntime
@@ -115,18 +113,6 @@ def all_handlers(config: Config) -> dict[str, Runtime]:
     return {"": handlers[default], **handlers} if default in handlers else handlers
 
 
-def node_facts() -> Facts:
-    """Read once: none of it changes while a daemon runs."""
-    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
-        own = int(file.read())
-    return Facts(
-        layout=CgroupLayout.read(),
-        oom_score_floor=-1000 if "CAP_SYS_RESOURCE" in cap.effective() else own,
-        apparmor=os.path.exists("/sys/kernel/security/apparmor/profiles"),
-        selinux=os.path.exists("/sys/fs/selinux/enforce"),
-    )
-
-
 async def wait_signal() -> None:
     """Return on SIGTERM or SIGINT."""
     asked = asyncio.Event()
@@ -185,7 +171,7 @@ class Daemon:
             operations=self._operations,
             locks=Locks(),
             handlers=all_handlers(self._config),
-            facts=node_facts(),
+            facts=Facts.read(),
             etc=os.path.join(self._config.state, "etc"),
             filesystem=core.filesystem,
             new_id=new_id,

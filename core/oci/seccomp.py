@@ -1,7 +1,7 @@
-"""Seccomp profiles: our RuntimeDefault, made for the capabilities of the container, and Localhost ones from the node.
+"""Our RuntimeDefault seccomp profile, made for the capabilities of a container (OCI runtime-spec, linux.seccomp).
 
 A call that the profile does not know answers ENOSYS, so that a libc of tomorrow falls back as on an old kernel; one
-that it knows and refuses answers EPERM.
+that it knows and refuses answers EPERM, as the kernel does without the privilege.
 """
 
 from __future__ import annotations
@@ -13,14 +13,22 @@ from typing import Any
 
 import msgspec
 
-from core.errdefs import InvalidArgument
-from core.files.read import read_limited
 from core.oci.syscalls import ALWAYS, NEVER, WITH_CAPABILITY
 
-MAX_PROFILE = 1 << 20
-"""Bytes of a Localhost profile; real ones are some 20 KiB."""
-_NAMESPACES = 0x7E020000
-"""CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}: making one hands root's half of the kernel to anybody."""
+_Rule = dict[str, Any]
+
+_NAMESPACES = {
+    "CLONE_NEWNS": 0x00020000,
+    "CLONE_NEWCGROUP": 0x02000000,
+    "CLONE_NEWUTS": 0x04000000,
+    "CLONE_NEWIPC": 0x08000000,
+    "CLONE_NEWUSER": 0x10000000,
+    "CLONE_NEWPID": 0x20000000,
+    "CLONE_NEWNET": 0x40000000,
+}
+"""Flags of clone(2): a new user namespace hands root's half of the kernel to anybody."""
+_AF_ALG = 38
+"""The kernel's own crypto, of little use to anyone, and a source of root exploits."""
 _AF_VSOCK = 40
 """Reaches the hypervisor past every network namespace."""
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
@@ -28,61 +36,67 @@ _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _ARCHITECTURES = {
     "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
     "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+    "ppc64le": ["SCMP_ARCH_PPC64LE"],
+    "riscv64": ["SCMP_ARCH_RISCV64"],
+    "s390x": ["SCMP_ARCH_S390X", "SCMP_ARCH_S390"],
 }
+"""By uname's machine, with the older ones whose programs it runs."""
 
 
 @functools.lru_cache(maxsize=64)
-def runtime_default(capabilities: frozenset[str]) -> msgspec.Raw:
-    """The OCI linux.seccomp document for a container with `capabilities`, encoded once per set."""
-    allowed = {name for group in ALWAYS for name in group.split()}
-    for capability in capabilities:
-        allowed |= set(WITH_CAPABILITY.get(capability, "").split())
-    known = {name for group in WITH_CAPABILITY.values() for name in group.split()} | set(NEVER.split())
-    rules = [_allow(sorted(allowed)), *_conditional(capabilities)]
-    refused = known - allowed - {"clone", "clone3"}
-    rules.append(_errno(sorted(refused), errno.EPERM))
+def runtime_default(capabilities: frozenset[str], machine: str = os.uname().machine) -> msgspec.Raw:
+    """The linux.seccomp document for a container with `capabilities`, encoded once for each set of them."""
+    by_capability = {name: frozenset(calls.split()) for name, calls in WITH_CAPABILITY.items()}
+    allowed = {call for group in ALWAYS for call in group.split()}
+    allowed = allowed.union(*(by_capability.get(name, ()) for name in capabilities))
+    refused = frozenset(NEVER.split()).union(*by_capability.values()) - allowed
+    rules = [_allow(sorted(allowed)), *_sockets(), *_personalities()]
+    if not allowed.issuperset(_CLONES):
+        rules += _threads_only(machine)
+    rules.append(_refuse(sorted(refused - _CLONES), errno.EPERM))
     document = {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": errno.ENOSYS,
-        "architectures": _ARCHITECTURES.get(os.uname().machine, []),
+        "architectures": _ARCHITECTURES.get(machine, []),
         "syscalls": rules,
     }
     return msgspec.Raw(msgspec.json.encode(document))
 
 
-def _conditional(capabilities: frozenset[str]) -> list[dict[str, Any]]:
-    rules = [_allow(["personality"], _argument(0, value, "SCMP_CMP_EQ")) for value in _PERSONALITIES]
-    rules.append(_allow(["socket"], _argument(0, _AF_VSOCK, "SCMP_CMP_NE")))
-    if "CAP_SYS_ADMIN" not in capabilities:
-        rules.append(_allow(["clone"], _argument(0, _NAMESPACES, "SCMP_CMP_MASKED_EQ", 0)))
-        rules.append(_errno(["clone3"], errno.ENOSYS))  # its flags lie in memory, where seccomp cannot see them
-    return rules
+_CLONES = frozenset({"clone", "clone3"})
 
 
-def _allow(names: list[str], *arguments: dict[str, Any]) -> dict[str, Any]:
+def _threads_only(machine: str) -> list[_Rule]:
+    """clone without new namespaces. clone3 is left to ENOSYS: its flags lie in memory, where seccomp cannot see them,
+    and every libc then takes clone."""
+    flags = 1 if machine == "s390x" else 0  # man 2 clone, C library/kernel differences
+    none = _argument(flags, sum(_NAMESPACES.values()), "SCMP_CMP_MASKED_EQ", 0)
+    each = (_argument(flags, bit, "SCMP_CMP_MASKED_EQ", bit) for bit in _NAMESPACES.values())
+    return [_allow(["clone"], none), *(_refuse(["clone"], errno.EPERM, one) for one in each)]
+
+
+def _sockets() -> list[_Rule]:
+    """All families but two, which answer as in a kernel without them. Ranges, since two "not equal" rules are an OR."""
+    others = (("SCMP_CMP_LT", _AF_ALG), ("SCMP_CMP_EQ", _AF_ALG + 1), ("SCMP_CMP_GT", _AF_VSOCK))
+    allowed = (_argument(0, family, operator) for operator, family in others)
+    refused = (_argument(0, family, "SCMP_CMP_EQ") for family in (_AF_ALG, _AF_VSOCK))
+    return [
+        *(_allow(["socket"], one) for one in allowed),
+        *(_refuse(["socket"], errno.EAFNOSUPPORT, one) for one in refused),
+    ]
+
+
+def _personalities() -> list[_Rule]:
+    return [_allow(["personality"], _argument(0, value, "SCMP_CMP_EQ")) for value in _PERSONALITIES]
+
+
+def _allow(names: list[str], *arguments: _Rule) -> _Rule:
     return {"names": names, "action": "SCMP_ACT_ALLOW", "args": list(arguments)}
 
 
-def _errno(names: list[str], number: int) -> dict[str, Any]:
-    return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": number, "args": []}
+def _refuse(names: list[str], number: int, *arguments: _Rule) -> _Rule:
+    return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": number, "args": list(arguments)}
 
 
-def _argument(index: int, value: int, operator: str, value_two: int | None = None) -> dict[str, Any]:
-    argument = {"index": index, "value": value, "op": operator}
-    return argument if value_two is None else {**argument, "valueTwo": value_two}
-
-
-def localhost(path: str) -> msgspec.Raw:
-    """The profile in the node's file `path`, as it is. Never falls back to none (hazards CVE-2023-2431).
-
-    Raises InvalidArgument: no path, not absolute, missing, not a regular file, not a JSON object.
-    """
-    if not path or not os.path.isabs(path) or ".." in path.split("/"):
-        raise InvalidArgument(f"seccomp profile {path[:160]!r}: want an absolute path without '..'")
-    try:
-        document = msgspec.json.decode(read_limited(path, MAX_PROFILE))
-    except (OSError, msgspec.DecodeError) as exc:
-        raise InvalidArgument(f"seccomp profile {path}: {exc}") from exc
-    if not isinstance(document, dict) or "defaultAction" not in document:
-        raise InvalidArgument(f"seccomp profile {path}: not a profile: it has no defaultAction")
-    return msgspec.Raw(msgspec.json.encode(document))
+def _argument(index: int, value: int, operator: str, value_two: int = 0) -> _Rule:
+    return {"index": index, "value": value, "valueTwo": value_two, "op": operator}

@@ -1,13 +1,13 @@
 """Who a container's process is: USER of an image or CRI's user, looked up in the image's own files.
 
 These files are hostile (hazards CVE-2026-47262, CVE-2024-9676): they are read through `read_limited`, which resolves
-inside the root, takes regular files only and stops at a limit.
+inside the root, takes regular files only and stops at a limit; and they are searched for the wanted lines only, since
+10 MiB of lines are a hundred as Python objects.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.errdefs import InvalidArgument
@@ -17,9 +17,12 @@ MAX_ID = 2**31 - 1
 """Above, tools disagree about the sign; runc refuses it, too (hazards CVE-2024-40635)."""
 MAX_FILE = 10 << 20
 """Bytes of /etc/passwd and /etc/group: the limit of containerd."""
+MAX_GROUPS = 65536
+"""NGROUPS_MAX, linux/limits.h: setgroups(2) takes no more."""
 
-_NUMBER = re.compile(r"[0-9]+")
-_NUMERIC = re.compile(r"[+-]?\d[\d_]*", re.UNICODE)
+_ID = re.compile(r"[0-9]{1,10}")
+_LIKE_A_NUMBER = re.compile(r"[+-]?\d[\d_]*")  # what int() would take, and more: none of it is ever a name
+_ANY = b"[^:\n]*+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,76 +32,88 @@ class User:
     groups: tuple[int, ...] = ()
     """Supplemental groups that /etc/group gives the user."""
     home: str = ""
+    """Empty when /etc/passwd has none that an environment could hold."""
 
 
 def resolve(root: str, user: str) -> User:
     """`user` is `name|uid[:group|gid]`, "" for root; looked up in the files of `root`.
 
-    A number is a number: never a name that looks like one. Raises InvalidArgument (out of range, not in the files).
+    A number is a number: never a name that looks like one (CVE-2026-46680). Raises InvalidArgument (out of range, not
+    in the files, a file that is none), ResourceExhausted (a file above MAX_FILE).
     """
-    name, _, group = user.partition(":")
-    entry = _find_user(root, name or "0")
-    gid = _find_group(root, group) if group else entry.gid
-    return User(uid=entry.uid, gid=gid, groups=_groups_of(root, entry.name), home=entry.home)
+    wanted, _, group = user.partition(":")
+    name, uid, gid, home = _find_user(_read(root, "/etc/passwd"), wanted or "0")
+    groups = _read(root, "/etc/group") if group or name else b""
+    return User(
+        uid=uid,
+        gid=_find_group(groups, group) if group else gid,
+        groups=_groups_of(groups, name) if name else (),
+        home=home,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Passwd:
-    name: str
-    uid: int
-    gid: int
-    home: str
-
-
-def number(text: str, what: str) -> int | None:
+def id_number(text: str, what: str) -> int | None:
     """`text` as an id, None when it is a name. Raises InvalidArgument for a number that is no id."""
-    if not _NUMERIC.fullmatch(text):
+    if not _LIKE_A_NUMBER.fullmatch(text):
         return None
-    if not _NUMBER.fullmatch(text) or len(text) > 10 or int(text) > MAX_ID:
+    if not _ID.fullmatch(text) or int(text) > MAX_ID:
         raise InvalidArgument(f"{what} {text[:64]!r}: an id is 0 to {MAX_ID} in ASCII digits")
     return int(text)
 
 
-def _find_user(root: str, name: str) -> _Passwd:
-    uid = number(name, "user")
-    for entry in _passwd(root):
-        if entry.uid == uid if uid is not None else entry.name == name:
-            return entry
+def _find_user(passwd: bytes, wanted: str) -> tuple[bytes, int, int, str]:
+    """Name, uid, gid and home in the first well-formed line of `wanted` (man 5 passwd)."""
+    uid = id_number(wanted, "user")
+    name, number = (_ANY, b"0*+%d" % uid) if uid is not None else (_literal(wanted), b"[0-9]{1,10}")
+    line = b"^(%b):%b:(%b):([0-9]{1,10}):%b:(%b):" % (name, _ANY, number, _ANY, _ANY)
+    for found in re.finditer(line, passwd, re.MULTILINE):
+        if int(found[2]) <= MAX_ID and int(found[3]) <= MAX_ID:
+            return found[1], int(found[2]), int(found[3]), _text(found[4])
     if uid is None:
-        raise InvalidArgument(f"user {name[:64]!r} is not in the image's /etc/passwd")
-    return _Passwd(name="", uid=uid, gid=0, home="")
+        raise InvalidArgument(f"user {wanted[:64]!r} is not in the image's /etc/passwd")
+    return b"", uid, 0, ""
 
 
-def _find_group(root: str, name: str) -> int:
-    gid = number(name, "group")
+def _find_group(groups: bytes, wanted: str) -> int:
+    gid = id_number(wanted, "group")
     if gid is not None:
         return gid
-    for fields in _lines(root, "/etc/group", 4):
-        if fields[0] == name and (found := number(fields[2], "group")) is not None:
-            return found
-    raise InvalidArgument(f"group {name[:64]!r} is not in the image's /etc/group")
+    line = b"^%b:%b:([0-9]{1,10}):" % (_literal(wanted), _ANY)
+    for found in re.finditer(line, groups, re.MULTILINE):
+        if int(found[1]) <= MAX_ID:
+            return int(found[1])
+    raise InvalidArgument(f"group {wanted[:64]!r} is not in the image's /etc/group")
 
 
-def _groups_of(root: str, name: str) -> tuple[int, ...]:
-    if not name:
-        return ()
-    found = (fields[2] for fields in _lines(root, "/etc/group", 4) if name in fields[3].split(","))
-    return tuple(int(gid) for gid in found if _NUMBER.fullmatch(gid) and int(gid) <= MAX_ID)
+def _groups_of(groups: bytes, member: bytes) -> tuple[int, ...]:
+    """The ids of well-formed lines that have `member` in their list (man 5 group), each once."""
+    line = b"^%b:%b:([0-9]{1,10}):(?:[^:\n]*,)?%b(?=[,:\n]|\\Z)" % (_ANY, _ANY, re.escape(member))
+    ids: dict[int, None] = {}
+    for found in re.finditer(line, groups, re.MULTILINE):
+        if int(found[1]) <= MAX_ID:
+            ids[int(found[1])] = None
+        if len(ids) > MAX_GROUPS:
+            raise InvalidArgument(f"the image's /etc/group puts one user into more than {MAX_GROUPS} groups")
+    return tuple(ids)
 
 
-def _passwd(root: str) -> Iterator[_Passwd]:
-    for fields in _lines(root, "/etc/passwd", 7):
-        if all(_NUMBER.fullmatch(text) and len(text) <= 10 and int(text) <= MAX_ID for text in fields[2:4]):
-            yield _Passwd(name=fields[0], uid=int(fields[2]), gid=int(fields[3]), home=fields[5])
+def _literal(name: str) -> bytes:
+    """A pattern of `name` itself; of nothing when it could not stand in one field of one line."""
+    return b"(?!)" if "\n" in name or ":" in name else re.escape(name.encode())
 
 
-def _lines(root: str, path: str, fields: int) -> Iterator[list[str]]:
-    """The well-formed lines of a colon-separated file, none when it is absent."""
+def _read(root: str, path: str) -> bytes:
+    """b"" when there is no such file."""
     try:
-        text = read_limited(path, MAX_FILE, root=root).decode("utf-8", "surrogateescape")
+        return read_limited(path, MAX_FILE, root=root)
     except (FileNotFoundError, NotADirectoryError):
-        return
-    for line in text.split("\n"):
-        parts = line.split(":")
-        if len(parts) >= fields:
-            yield parts
+        return b""
+    except OSError as exc:  # a loop of links, a name that is too long: the image's doing
+        raise InvalidArgument(f"the image's {path}: {exc.strerror}") from exc
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return "" if b"\0" in raw else raw.decode()
+    except UnicodeDecodeError:
+        return ""

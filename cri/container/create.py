@@ -21,7 +21,7 @@ from cri import api
 from cri.container.deps import ContainerDeps
 from cri.container.signals import signal_number
 from cri.container.spec.build import build, cgroup_path
-from cri.container.spec.process import effective_user
+from cri.container.spec.identity import effective_user
 from cri.container.spec.resources import in_force
 from cri.container.spec.source import Source
 from cri.store.container import Container, container_name

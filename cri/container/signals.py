@@ -1,47 +1,42 @@
-"""Signals by name: as images write them, as CRI numbers them, as the kernel does."""
+"""The signal that stops a container: CRI's enum, which numbers by alphabet, and the kernel's numbers."""
 
 from __future__ import annotations
 
-import re
 import signal
 from typing import cast
 
-from core.errdefs import InvalidArgument
+from core.oci import signals
 from cri import api
 
-_REAL_TIME = re.compile(r"RTMIN(?:\+(\d{1,2}))?|RTMAX(?:-(\d{1,2}))?")
+_RUNTIME_DEFAULT = api.Signal.SIGNAL_RUNTIME_DEFAULT
 
 
 def signal_number(wanted: api.Signal, of_image: str) -> int:
     """The stop signal: CRI's, else the image's, else SIGTERM. Raises InvalidArgument for an image's nonsense."""
-    if wanted != api.Signal.SIGNAL_RUNTIME_DEFAULT:
-        name = api.Signal.Name(wanted).removeprefix("SIGNAL_")
-        return parse(name.replace("PLUS", "+").replace("MINUS", "-"))
-    return parse(of_image) if of_image else signal.SIGTERM
-
-
-def parse(name: str) -> int:
-    """`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`. Raises InvalidArgument."""
-    if name.isascii() and name.isdigit() and 0 < int(name[:3]) <= signal.SIGRTMAX:
-        return int(name)
-    short = name.upper().removeprefix("SIG")
-    if match := _REAL_TIME.fullmatch(short):
-        up, down = match.groups(default="0")
-        return signal.SIGRTMIN + int(up) if short.startswith("RTMIN") else signal.SIGRTMAX - int(down)
-    try:
-        return signal.Signals[f"SIG{short}"]
-    except KeyError:
-        raise InvalidArgument(f"stop signal {name[:64]!r} is not known") from None
+    if wanted != _RUNTIME_DEFAULT:
+        return signals.number_of(_plain(api.Signal.Name(wanted)))
+    return signals.number_of(of_image) if of_image else signal.SIGTERM
 
 
 def signal_of(number: int) -> api.Signal:
     """CRI's name for a signal, SIGNAL_RUNTIME_DEFAULT when it has none."""
-    if number > signal.SIGRTMIN:
-        name = f"SIGRTMINPLUS{number - signal.SIGRTMIN}"
-    elif number == signal.SIGRTMIN:
-        name = "SIGRTMIN"
-    else:
-        name = signal.Signals(number).name
-    values = api.Signal.DESCRIPTOR.values_by_name
-    found = values.get(f"SIGNAL_{name}")
-    return cast("api.Signal", found.number) if found else api.Signal.SIGNAL_RUNTIME_DEFAULT
+    return cast("api.Signal", _BY_NUMBER.get(number, _RUNTIME_DEFAULT))
+
+
+def _plain(name: str) -> str:
+    """`SIGNAL_SIGRTMINPLUS3` to `SIGRTMIN+3`."""
+    return name.removeprefix("SIGNAL_").replace("PLUS", "+").replace("MINUS", "-")
+
+
+def _by_number() -> dict[int, int]:
+    """Of names for the same signal the one that signal(7) lists first: SIGCHLD, not SIGCLD."""
+    values = [value for value in api.Signal.DESCRIPTOR.values if value.number != _RUNTIME_DEFAULT]
+    found: dict[int, int] = {}
+    for value in values:
+        number = signals.number_of(_plain(value.name))
+        if number not in found or signals.name_of(number) == _plain(value.name):
+            found[number] = value.number
+    return found
+
+
+_BY_NUMBER = _by_number()

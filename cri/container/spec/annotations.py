@@ -6,24 +6,31 @@ Nothing else of the pod's reaches the OCI runtime, which obeys some (CVE-2024-31
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterator, Mapping
 
 from cri.container.spec.source import Source
 
+PREFIX = "io.kubernetes.cri."
+"""What monitoring agents and other runtimes' shims look for: the names are containerd's."""
+
 
 def spec_annotations(source: Source) -> dict[str, str]:
+    """Those of pod and container that fit the handler's patterns, the container's first; nobody but us sets ours."""
     metadata = source.pod_config.metadata
-    passed = {
-        key: value
-        for key, value in source.pod_config.annotations.items()
-        if any(fnmatch.fnmatchcase(key, pattern) for pattern in source.pod_annotations)
-    }
     return {
-        **passed,
-        "io.kubernetes.cri.container-type": "container",
-        "io.kubernetes.cri.container-name": source.config.metadata.name,
-        "io.kubernetes.cri.image-name": source.config.image.image,
-        "io.kubernetes.cri.sandbox-id": source.pod.id,
-        "io.kubernetes.cri.sandbox-name": metadata.name,
-        "io.kubernetes.cri.sandbox-namespace": metadata.namespace,
-        "io.kubernetes.cri.sandbox-uid": metadata.uid,
+        **dict(_passed(source.pod_config.annotations, source.pod_annotations)),
+        **dict(_passed(source.config.annotations, source.pod_annotations)),
+        f"{PREFIX}container-type": "container",
+        f"{PREFIX}container-name": source.config.metadata.name,
+        f"{PREFIX}image-name": source.config.image.user_specified_image or source.config.image.image,
+        f"{PREFIX}sandbox-id": source.pod.id,
+        f"{PREFIX}sandbox-name": metadata.name,
+        f"{PREFIX}sandbox-namespace": metadata.namespace,
+        f"{PREFIX}sandbox-uid": metadata.uid,
     }
+
+
+def _passed(annotations: Mapping[str, str], patterns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for key, value in annotations.items():
+        if not key.startswith(PREFIX) and any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns):
+            yield key, value

@@ -6,80 +6,114 @@ import os
 from collections.abc import Iterable
 
 from core.errdefs import InvalidArgument
+from core.oci.runtime import IdMapping, Mount
 from cri import api
-from cri.container.spec.source import Document, Source
+from cri.container.spec.source import Source
+from cri.container.spec.text import kernel_text
 
 _PROPAGATION = {
     api.MountPropagation.PROPAGATION_PRIVATE: "rprivate",
     api.MountPropagation.PROPAGATION_HOST_TO_CONTAINER: "rslave",
     api.MountPropagation.PROPAGATION_BIDIRECTIONAL: "rshared",
 }
+_EXTRA_OPTIONS = {"nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"}
+"""What CRI's mount_options may add. Others would contradict the fields that say the same (readonly, propagation)."""
 _CLOSED = ["nosuid", "noexec", "nodev"]
-_PTS = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
-FORBIDDEN = ("/", "/proc", "/sys", "/dev")
-"""Targets that would undo what the runtime mounts there (CVE-2019-16884); paths below /sys and /dev are ordinary."""
+_PTS = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]  # 5: tty, in every distribution
+_CGROUP = "/sys/fs/cgroup"
+_SHM = "/dev/shm"  # noqa: S108 - the path that POSIX programs expect
 
 
-def mounts(source: Source, volumes: Iterable[tuple[str, str]]) -> list[Document]:
-    """All mounts, parents before children; what the kubelet mounts replaces a default at the same place.
+def mounts(source: Source, volumes: Iterable[tuple[str, str]]) -> list[Mount]:
+    """All mounts, parents before children; what the kubelet mounts replaces what would else be at the same place.
 
-    `volumes` are the image's own: target and directory of the node.
+    `volumes` are the image's own: where in the container, and the node's directory. Raises InvalidArgument.
     """
-    asked = [(clean_target(mount.container_path), mount) for mount in source.config.mounts]
-    taken = {target for target, _ in asked}
-    if len(taken) < len(asked):
-        raise InvalidArgument("mounts: two of them have the same container_path")
-    default = [*_pseudo(source), *_pod_files(source), *(_bind(place, path, []) for path, place in volumes)]
-    kept = [mount for mount in default if mount["destination"] not in taken]
-    bound = [_asked(target, mount) for target, mount in sorted(asked, key=lambda pair: pair[0].count("/"))]
-    return [*kept, *bound]
+    asked = {}
+    for mount in source.config.mounts:
+        target = clean_target(mount.container_path, "mount")
+        if target in asked:
+            raise InvalidArgument(f"mounts: container_path {target[:160]!r} is there twice")
+        asked[target] = _asked(target, mount)
+    image = [_bind(directory, target, ["rprivate", "rw"]) for target, directory in volumes]
+    default = [*_pseudo(source), *_pod_files(source), *image]
+    if "/dev" in asked:
+        default = [mount for mount in default if not mount["destination"].startswith("/dev/")]
+    kept = [mount for mount in default if mount["destination"] not in asked]
+    return sorted([*kept, *asked.values()], key=lambda mount: mount["destination"].count("/"))
 
 
-def clean_target(path: str) -> str:
-    """`path` absolute and without `..`. Raises InvalidArgument for a target that is not a container's to choose."""
-    clean = os.path.normpath("/" + path)
-    clean = clean.replace("//", "/")
-    if not path or clean in FORBIDDEN or clean.startswith("/proc/"):
-        raise InvalidArgument(f"mount at container_path {path[:160]!r}: this place is the runtime's")
+def is_mounted(source: Source, target: str) -> bool:
+    """Whether the kubelet mounts something at exactly `target`."""
+    return any(clean_target(mount.container_path, "mount") == target for mount in source.config.mounts)
+
+
+def clean_target(path: str, what: str) -> str:
+    """`path` absolute and without `..`, as the container will see it.
+
+    Raises InvalidArgument for the root and for everything in /proc, which the runtime must be able to trust
+    (CVE-2019-16884). /dev and /sys are the kubelet's to replace: drivers and node agents mount the node's there.
+    """
+    clean = "/" + os.path.normpath("/" + kernel_text(path, f"{what} container_path")).lstrip("/")
+    if not path or clean in ("/", "/proc") or clean.startswith("/proc/"):
+        raise InvalidArgument(f"{what} container_path {path[:160]!r}: this place is the runtime's")
     return clean
 
 
-def _pseudo(source: Source) -> list[Document]:
+def _pseudo(source: Source) -> list[Mount]:
     privileged = source.security.privileged
-    sysfs = _CLOSED if privileged else [*_CLOSED, "ro"]
-    host_ipc = source.security.namespace_options.ipc == api.NamespaceMode.NODE
-    shm = "/dev/shm" if host_ipc else source.pod.sandbox.shm  # noqa: S108 - the path that POSIX programs expect
     return [
         _mount("/proc", "proc", "proc", _CLOSED),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", _PTS),
         _mount("/dev/mqueue", "mqueue", "mqueue", _CLOSED),
-        _mount("/sys", "sysfs", "sysfs", sysfs),
-        _mount("/sys/fs/cgroup", "cgroup", "cgroup", [*_CLOSED, "relatime", "rw" if privileged else "ro"]),
-        *([_bind(shm, "/dev/shm", _CLOSED)] if shm else []),  # noqa: S108
+        _bind(source.pod.sandbox.shm or _SHM, _SHM, ["rprivate", *_CLOSED, "rw"]),
+        _mount("/sys", "sysfs", "sysfs", [*_CLOSED, "rw" if privileged else "ro"]),
+        _cgroup(source),
     ]
 
 
-def _pod_files(source: Source) -> list[Document]:
-    readonly = ["ro"] if source.security.readonly_rootfs else []
+def _cgroup(source: Source) -> Mount:
+    layout = source.facts.layout
+    if source.security.privileged and layout.unified and not layout.controllers:
+        # Mounted anew outside a cgroup namespace, v2 would take our options for the node's own mount, nsdelegate lost.
+        return _bind(layout.unified.mount_point, _CGROUP, ["rprivate", *_CLOSED, "rw"])
+    access = "rw" if source.security.privileged else "ro"
+    return _mount(_CGROUP, "cgroup", "cgroup", [*_CLOSED, "relatime", access])
+
+
+def _pod_files(source: Source) -> list[Mount]:
+    access = "ro" if source.security.readonly_rootfs else "rw"
     names = ("hosts", "hostname", "resolv.conf")
-    return [_bind(os.path.join(source.etc, name), f"/etc/{name}", readonly) for name in names]
+    return [_bind(os.path.join(source.etc, name), f"/etc/{name}", ["rprivate", access]) for name in names]
 
 
-def _asked(target: str, mount: api.Mount) -> Document:
+def _asked(target: str, mount: api.Mount) -> Mount:
+    if mount.propagation not in _PROPAGATION:
+        raise InvalidArgument(f"mount {target[:160]!r}: propagation {mount.propagation} is not known")
     if mount.recursive_read_only and not mount.readonly:
-        raise InvalidArgument(f"mount {target}: recursive_read_only needs readonly")
+        raise InvalidArgument(f"mount {target[:160]!r}: recursive_read_only needs readonly")
     if mount.recursive_read_only and mount.propagation != api.MountPropagation.PROPAGATION_PRIVATE:
-        raise InvalidArgument(f"mount {target}: recursive_read_only needs private propagation")
-    options = [_PROPAGATION[mount.propagation], *mount.mount_options]
-    if mount.recursive_read_only:
-        options.append("rro")
-    return _bind(mount.host_path, target, [*options, "ro" if mount.readonly else "rw"])
+        raise InvalidArgument(f"mount {target[:160]!r}: recursive_read_only needs private propagation")
+    if unknown := set(mount.mount_options) - _EXTRA_OPTIONS:
+        known = ", ".join(sorted(_EXTRA_OPTIONS))
+        raise InvalidArgument(f"mount {target[:160]!r}: mount_options {min(unknown)[:64]!r} is none of {known}")
+    access = ("rro" if mount.recursive_read_only else "ro") if mount.readonly else "rw"
+    host_path = kernel_text(mount.host_path, f"mount {target[:160]!r}: host_path")
+    document = _bind(host_path, target, [_PROPAGATION[mount.propagation], *mount.mount_options, access])
+    if mount.uidMappings or mount.gidMappings:
+        document["uidMappings"] = [_mapping(line) for line in mount.uidMappings]
+        document["gidMappings"] = [_mapping(line) for line in mount.gidMappings]
+    return document
 
 
-def _bind(source: str, target: str, options: list[str]) -> Document:
+def _mapping(line: api.IDMapping) -> IdMapping:
+    return IdMapping(containerID=line.container_id, hostID=line.host_id, size=line.length)
+
+
+def _bind(source: str, target: str, options: list[str]) -> Mount:
     return _mount(target, "bind", source, ["rbind", *options])
 
 
-def _mount(destination: str, kind: str, source: str, options: list[str]) -> Document:
-    return {"destination": destination, "type": kind, "source": source, "options": options}
+def _mount(destination: str, kind: str, source: str, options: list[str]) -> Mount:
+    return Mount(destination=destination, type=kind, source=source, options=options)

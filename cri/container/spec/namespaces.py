@@ -1,39 +1,46 @@
-"""Which namespaces a container joins and which it gets of its own."""
+"""Which namespaces a container joins and which it gets of its own.
+
+Network, IPC and UTS are the sandbox's: the container's options can only repeat what that has, and crictl's users leave
+them out. Only more than the sandbox has is refused.
+"""
 
 from __future__ import annotations
 
-from core.errdefs import FailedPrecondition, InvalidArgument
+from core.errdefs import InvalidArgument
+from core.oci.runtime import Namespace
 from cri import api
-from cri.container.spec.source import Document, Source
+from cri.container.spec.source import Source
 
-Modes = api.NamespaceMode
+_Modes = api.NamespaceMode
 
 
-def namespaces(source: Source) -> list[Document]:
-    """OCI namespaces. Raises InvalidArgument where container and sandbox disagree."""
+def namespaces(source: Source) -> list[Namespace]:
+    """OCI namespaces; one that is not listed is the node's. Raises InvalidArgument."""
     options = source.security.namespace_options
     shared = source.pod.sandbox.namespaces
-    own: list[Document] = [{"type": "mount"}]
-    for kind, mode in (("network", options.network), ("ipc", options.ipc), ("uts", options.network)):
-        if mode == Modes.POD and kind in shared:
-            own.append({"type": kind, "path": shared[kind]})
-        elif kind != "uts" and (mode == Modes.POD) != (kind in shared):
-            raise InvalidArgument(f"namespace_options.{kind}: the container says otherwise than its sandbox")
-    own += _pid(source)
+    for kind, mode in (("network", options.network), ("ipc", options.ipc)):
+        if mode == _Modes.NODE and kind in shared:
+            raise InvalidArgument(f"namespace_options.{kind}: NODE, but the sandbox has its own")
+    joined = [_join(kind, shared[kind]) for kind in ("network", "ipc", "uts", "user") if kind in shared]
+    own = [Namespace(type="mount")]
     if not source.facts.layout.controllers and not source.security.privileged:
-        own.append({"type": "cgroup"})
-    return own
+        own.append(Namespace(type="cgroup"))
+    return [*own, *joined, *_pid(source)]
 
 
-def _pid(source: Source) -> list[Document]:
+def _pid(source: Source) -> list[Namespace]:
     mode = source.security.namespace_options.pid
-    if mode == Modes.NODE:
-        return []
-    if mode == Modes.CONTAINER:
-        return [{"type": "pid"}]
-    if mode == Modes.TARGET:
-        return [{"type": "pid", "path": f"/proc/{source.target_pid}/ns/pid"}]
+    pod_mode = source.pod_config.linux.security_context.namespace_options.pid
     path = source.pod.sandbox.namespaces.get("pid")
-    if not path:
-        raise FailedPrecondition(f"sandbox {source.pod.id} has no PID namespace to share")
-    return [{"type": "pid", "path": path}]
+    if mode == _Modes.TARGET:
+        return [_join("pid", f"/proc/{source.target_pid}/ns/pid")]
+    if mode == _Modes.NODE and pod_mode != _Modes.NODE:
+        raise InvalidArgument("namespace_options.pid: NODE, but the sandbox's is not")
+    if mode == _Modes.POD and path:
+        return [_join("pid", path)]
+    of_node = mode == _Modes.NODE or (mode == _Modes.POD and pod_mode == _Modes.NODE)
+    return [] if of_node else [Namespace(type="pid")]
+
+
+def _join(kind: str, path: str) -> Namespace:
+    return Namespace(type=kind, path=path)

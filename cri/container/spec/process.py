@@ -1,4 +1,4 @@
-"""The process of a container: command, environment, user, capabilities."""
+"""The process of a container: command, environment, working directory, capabilities."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import os
 
 from core.errdefs import InvalidArgument
 from core.oci import capabilities
-from core.oci.user import User, number, resolve
-from cri import api
-from cri.container.spec.source import Document, Source
+from core.oci.runtime import Process
+from core.oci.runtime import User as OciUser
+from core.oci.user import User
+from cri.container.spec.environment import environment
+from cri.container.spec.image import image_strings, image_text
+from cri.container.spec.source import Source
+from cri.container.spec.text import kernel_text, kernel_texts
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OOM_SCORES = range(-1000, 1001)
+"""Of oom_score_adj, man 5 proc."""
 
 
-def process(source: Source, user: User) -> Document:
-    security = source.security
-    granted = granted_capabilities(source)
-    asked_ambient = capabilities.grant(security.capabilities.add_ambient_capabilities, (), base=())
-    return {
-        "terminal": source.config.tty,
-        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
-        "args": command(source),
-        "env": environment(source),
-        "cwd": working_directory(source),
-        "capabilities": capabilities.sets(granted | asked_ambient, asked_ambient, root=user.uid == 0),
-        "noNewPrivileges": security.no_new_privs,
-        "oomScoreAdj": max(source.config.linux.resources.oom_score_adj, source.facts.oom_score_floor),
-    }
+def process(source: Source, user: User) -> Process:
+    """The OCI process. Raises InvalidArgument."""
+    ambient = ambient_capabilities(source)
+    return Process(
+        terminal=source.config.tty,
+        user=OciUser(uid=user.uid, gid=user.gid, additionalGids=list(user.groups)),
+        args=command(source),
+        env=environment(source, user.home),
+        cwd=working_directory(source),
+        capabilities=capabilities.sets(granted_capabilities(source), ambient, root=user.uid == 0),
+        noNewPrivileges=source.security.no_new_privs,
+        oomScoreAdj=oom_score(source),
+    )
 
 
 def command(source: Source) -> list[str]:
@@ -34,86 +38,48 @@ def command(source: Source) -> list[str]:
 
     Raises InvalidArgument when nothing is left to run.
     """
-    entrypoint = list(source.config.command) or _strings(source, "Entrypoint")
     args = list(source.config.args)
-    if not source.config.command and not args:
-        args = _strings(source, "Cmd")
-    if not entrypoint + args:
+    if source.config.command:
+        words = [*source.config.command, *args]
+    else:
+        words = image_strings(source, "Entrypoint") + (args or image_strings(source, "Cmd"))
+    if not words or not words[0]:
         raise InvalidArgument(f"container {source.config.metadata.name}: neither it nor its image names a command")
-    return entrypoint + args
-
-
-def environment(source: Source) -> list[str]:
-    """The image's, then CRI's; a later value replaces an earlier one. PATH and HOSTNAME are always there."""
-    variables = {"PATH": DEFAULT_PATH, "HOSTNAME": source.pod_config.hostname or os.uname().nodename}
-    if source.config.tty:
-        variables["TERM"] = "xterm"
-    for pair in _strings(source, "Env"):
-        key, separator, value = pair.partition("=")
-        if key and separator:
-            variables[key] = value
-    for variable in source.config.envs:
-        key, value = variable.key, _text(variable.value, f"envs[{variable.key[:64]!r}]")
-        if not key or "=" in key or "\0" in key + value:
-            raise InvalidArgument(f"envs: key {key[:64]!r} is empty, or has '=' or NUL")
-        variables[key] = value
-    return [f"{key}={value}" for key, value in variables.items()]
-
-
-def _text(value: bytes, what: str) -> str:
-    """CRI has environment values as bytes, config.json has text. Raises InvalidArgument for what is not UTF-8."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError as exc:
-        raise InvalidArgument(f"{what}: the value is not UTF-8, which an OCI spec cannot carry") from exc
+    return kernel_texts(words, "command and args")
 
 
 def working_directory(source: Source) -> str:
     """CRI's, the image's, or /. Never one through /proc, where descriptors of the runtime show (CVE-2024-21626)."""
-    path = source.config.working_dir or str(source.image_config.get("WorkingDir") or "") or "/"
-    if not path.startswith("/"):
-        path = "/" + path
-    clean = os.path.normpath(path).replace("//", "/")
+    path = source.config.working_dir or image_text(source, "WorkingDir")
+    clean = "/" + os.path.normpath("/" + kernel_text(path, "working_dir")).lstrip("/")
     if clean.startswith("/proc/"):
         raise InvalidArgument(f"working_dir {path[:160]!r} lies in /proc")
     return clean
 
 
+def oom_score(source: Source) -> int:
+    """oom_score_adj, as near to the wanted one as crispd may go."""
+    wanted = source.config.linux.resources.oom_score_adj
+    if wanted not in OOM_SCORES:
+        raise InvalidArgument(f"resources.oom_score_adj {wanted}: want -1000 to 1000")
+    return max(wanted, source.facts.oom_score_floor)
+
+
 def granted_capabilities(source: Source) -> frozenset[str]:
-    """What the security context grants; everything for a privileged container."""
+    """What the security context grants, ambient ones included; everything for a privileged container."""
     if source.security.privileged:
-        return capabilities.available()
+        return source.facts.capabilities
     asked = source.security.capabilities
-    return capabilities.grant(asked.add_capabilities, asked.drop_capabilities)
+    granted = capabilities.grant(asked.add_capabilities, asked.drop_capabilities, available=source.facts.capabilities)
+    return granted | ambient_capabilities(source)
 
 
-def effective_user(source: Source) -> User:
-    """Who the process is: CRI's user over the image's, with groups by policy. Raises InvalidArgument."""
-    security = source.security
-    if security.HasField("run_as_group") and not (security.HasField("run_as_user") or security.run_as_username):
-        raise InvalidArgument("run_as_group needs run_as_user or run_as_username")
-    wanted = _wanted_user(source)
-    user = resolve(source.rootfs, wanted)
-    gid = security.run_as_group.value if security.HasField("run_as_group") else user.gid
-    number(str(gid), "run_as_group")
-    asked = [*source.security.supplemental_groups]
-    for group in asked:
-        number(str(group), "supplemental_groups")
-    strict = security.supplemental_groups_policy == api.SupplementalGroupsPolicy.Strict
-    groups = dict.fromkeys([gid, *asked, *(() if strict else user.groups)])
-    return User(uid=user.uid, gid=gid, groups=tuple(groups), home=user.home)
-
-
-def _wanted_user(source: Source) -> str:
-    security = source.security
-    if security.HasField("run_as_user"):
-        return str(security.run_as_user.value)
-    return security.run_as_username or str(source.image_config.get("User") or "")
-
-
-def _strings(source: Source, key: str) -> list[str]:
-    """A list of strings of the image's config, which anybody may have written."""
-    value = source.image_config.get(key) or []
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidArgument(f"image {source.image.id}: config.{key} is not a list of strings")
-    return value
+def ambient_capabilities(source: Source) -> frozenset[str]:
+    """Those that survive execve(2) as any user. A dropped one is not among them (CRI: Capability)."""
+    asked = source.security.capabilities
+    if not asked.add_ambient_capabilities:
+        return frozenset()
+    named = [name for name in asked.drop_capabilities if name.upper() != capabilities.ALL]
+    return capabilities.grant(
+        asked.add_ambient_capabilities, named, available=source.facts.capabilities, base=frozenset()
+    )

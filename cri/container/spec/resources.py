@@ -2,63 +2,80 @@
 
 from __future__ import annotations
 
-import functools
-import os
+import re
 
 from core.errdefs import InvalidArgument
 from core.linux.cgroup import CgroupLayout
+from core.oci.runtime import Cpu, HugepageLimit, Memory, Resources
 from cri import api
-from cri.container.spec.source import Document
+from cri.container.spec.source import Facts
 
 MIN_MEMORY = 512 << 10
 """Bytes below which not even the OCI runtime's own init fits, and it fails with a message nobody understands."""
+MIN_SHARES = 2
+"""The kernel's MIN_SHARES, kernel/sched/sched.h; it raises what is lower by itself."""
+
+_CGROUP_FILE = re.compile(r"[a-z0-9_]+(?:\.[A-Za-z0-9_]+)+")
 
 
-def resources(wanted: api.LinuxContainerResources, layout: CgroupLayout) -> Document:
-    """OCI LinuxResources of what is set; the kernel's defaults rule the rest. Raises InvalidArgument."""
-    document: Document = {}
-    cpu = {
-        "shares": wanted.cpu_shares or None,
-        "quota": wanted.cpu_quota or None,
-        "period": wanted.cpu_period or None,
-        "cpus": wanted.cpuset_cpus or None,
-        "mems": wanted.cpuset_mems or None,
-    }
-    if any(value is not None for value in cpu.values()):
-        document["cpu"] = {key: value for key, value in cpu.items() if value is not None}
-    if memory := _memory(wanted):
+def resources(wanted: api.LinuxContainerResources, facts: Facts) -> Resources:
+    """OCI LinuxResources of what is set; of the rest nothing is said.
+
+    Raises InvalidArgument.
+    """
+    document = Resources()
+    if cpu := _cpu(wanted):
+        document["cpu"] = cpu
+    if memory := _memory(wanted, facts):
         document["memory"] = memory
-    if wanted.hugepage_limits and _has(layout, "hugetlb"):
+    if wanted.hugepage_limits and _has(facts.layout, "hugetlb"):
+        # A limit of 0 is one: the kubelet sends it for each size that the container did not ask for.
         document["hugepageLimits"] = [
-            {"pageSize": limit.page_size, "limit": limit.limit} for limit in wanted.hugepage_limits if limit.limit
+            HugepageLimit(pageSize=limit.page_size, limit=limit.limit) for limit in wanted.hugepage_limits
         ]
     if wanted.unified:
-        if layout.controllers:
-            raise InvalidArgument("resources.unified: this node has cgroup v1")
-        document["unified"] = dict(wanted.unified)
+        document["unified"] = _unified(wanted, facts.layout)
     return document
 
 
-def _memory(wanted: api.LinuxContainerResources) -> Document:
+def _cpu(wanted: api.LinuxContainerResources) -> Cpu:
+    if wanted.cpu_shares < 0 or wanted.cpu_period < 0 or wanted.cpu_quota < -1:
+        raise InvalidArgument("resources: cpu_shares and cpu_period cannot be negative, cpu_quota only -1, no limit")
+    cpu = Cpu()
+    if wanted.cpu_shares:
+        cpu["shares"] = max(wanted.cpu_shares, MIN_SHARES)
+    if wanted.cpu_quota:
+        cpu["quota"] = wanted.cpu_quota
+    if wanted.cpu_period:
+        cpu["period"] = wanted.cpu_period
+    if wanted.cpuset_cpus:
+        cpu["cpus"] = wanted.cpuset_cpus
+    if wanted.cpuset_mems:
+        cpu["mems"] = wanted.cpuset_mems
+    return cpu
+
+
+def _memory(wanted: api.LinuxContainerResources, facts: Facts) -> Memory:
     limit, swap = wanted.memory_limit_in_bytes, wanted.memory_swap_limit_in_bytes
-    if 0 < limit < MIN_MEMORY:
-        raise InvalidArgument(f"memory_limit_in_bytes {limit}: nothing starts with less than {MIN_MEMORY}")
-    if limit and swap and 0 < swap < limit:
-        raise InvalidArgument(f"memory_swap_limit_in_bytes {swap} is below the memory limit {limit}")
-    memory: Document = {}
+    if limit < -1 or 0 < limit < MIN_MEMORY:
+        raise InvalidArgument(f"resources.memory_limit_in_bytes {limit}: want {MIN_MEMORY} or more, or -1, no limit")
+    if swap < -1 or (0 < swap < limit):
+        raise InvalidArgument(f"resources.memory_swap_limit_in_bytes {swap}: counts memory, too, and that is {limit}")
+    memory = Memory()
     if limit:
         memory["limit"] = limit
-        if _swap_counted():
+        if facts.swap:
             memory["swap"] = swap or limit  # none of it: what containers of a kubelet without swap get
     return memory
 
 
-@functools.cache
-def _swap_counted() -> bool:
-    """Whether the kernel accounts swap; writing the file where it does not is an error."""
-    return os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes") or os.path.exists(
-        "/sys/fs/cgroup/cgroup.controllers"
-    )
+def _unified(wanted: api.LinuxContainerResources, layout: CgroupLayout) -> dict[str, str]:
+    if layout.controllers:
+        raise InvalidArgument("resources.unified: this node has cgroup v1")
+    for name in wanted.unified:
+        if not _CGROUP_FILE.fullmatch(name):
+            raise InvalidArgument(f"resources.unified[{name[:64]!r}]: not the name of a cgroup file")
+    return dict(wanted.unified)
 
 
 def _has(layout: CgroupLayout, controller: str) -> bool:

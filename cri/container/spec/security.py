@@ -1,20 +1,21 @@
-"""Seccomp, AppArmor, SELinux, masked paths and devices."""
+"""Seccomp, AppArmor, SELinux, masked and read-only paths."""
 
 from __future__ import annotations
 
-import os
-import stat
+from collections.abc import Iterable
 
 import msgspec
 
 from core.errdefs import InvalidArgument
-from core.oci import seccomp
+from core.oci import paths
+from core.oci.seccomp import runtime_default
+from core.oci.seccomp_file import localhost
 from cri import api
 from cri.container.spec.process import granted_capabilities
-from cri.container.spec.source import Document, Source
+from cri.container.spec.source import Source
+from cri.container.spec.text import kernel_texts
 
 _PREFIX = "localhost/"
-_ALL_DEVICES = {"allow": True, "access": "rwm"}
 
 
 def seccomp_profile(source: Source) -> msgspec.Raw | None:
@@ -24,8 +25,8 @@ def seccomp_profile(source: Source) -> msgspec.Raw | None:
         return None
     kind, path = _wanted(security)
     if kind == api.SecurityProfile.ProfileType.RuntimeDefault:
-        return seccomp.runtime_default(granted_capabilities(source))
-    return seccomp.localhost(path) if kind == api.SecurityProfile.ProfileType.Localhost else None
+        return runtime_default(granted_capabilities(source))
+    return localhost(path) if kind == api.SecurityProfile.ProfileType.Localhost else None
 
 
 def _wanted(security: api.LinuxContainerSecurityContext) -> tuple[int, str]:
@@ -74,66 +75,26 @@ def selinux_label(source: Source) -> str:
     if not any((options.user, options.role, options.type, options.level)) or source.security.privileged:
         return ""
     if not source.facts.selinux:
-        return ""  # as on every node without it: the label has nothing to act on
+        return ""  # has nothing to act on; charts set levels and types whatever the node, and both peers let them
     user, role, kind = options.user or "system_u", options.role or "system_r", options.type or "container_t"
     return f"{user}:{role}:{kind}:{options.level or 's0'}"
 
 
-def devices(source: Source) -> tuple[list[Document], list[Document]]:
-    """Device nodes to make, and the rules of the device cgroup."""
+def masked_paths(source: Source) -> list[str]:
+    """Paths hidden from the container: the default ones and what the kubelet adds."""
+    return _hidden(source, source.security.masked_paths, paths.MASKED)
+
+
+def readonly_paths(source: Source) -> list[str]:
+    return _hidden(source, source.security.readonly_paths, paths.READONLY)
+
+
+def _hidden(source: Source, asked: Iterable[str], default: tuple[str, ...]) -> list[str]:
+    """CRI cannot tell "none" (procMount: Unmasked) from "nothing said". Kubernetes allows none only to pods with a user
+    namespace of their own (KEP-4265), so to others the default always applies (GHSA-7ww5-4wqc-m92c)."""
     if source.security.privileged:
-        return [_device(path, path) for path in sorted(_node_devices())], [_ALL_DEVICES]
-    nodes, rules = [], [{"allow": False, "access": "rwm"}]
-    for device in source.config.devices:
-        node = _device(device.host_path, device.container_path)
-        nodes.append(node)
-        access = device.permissions or "rwm"
-        if set(access) - set("rwm"):
-            raise InvalidArgument(f"device {device.host_path}: permissions {access!r} are of r, w and m")
-        rules.append(
-            {"allow": True, "type": node["type"], "major": node["major"], "minor": node["minor"], "access": access}
-        )
-    return nodes, rules
-
-
-def _device(host_path: str, container_path: str) -> Document:
-    try:
-        found = os.stat(host_path)
-    except OSError as exc:
-        raise InvalidArgument(f"device {host_path}: {exc.strerror}") from exc
-    if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
-        raise InvalidArgument(f"device {host_path}: not a device")
-    return {
-        "path": container_path or host_path,
-        "type": "c" if stat.S_ISCHR(found.st_mode) else "b",
-        "major": os.major(found.st_rdev),
-        "minor": os.minor(found.st_rdev),
-        "fileMode": stat.S_IMODE(found.st_mode),
-        "uid": found.st_uid,
-        "gid": found.st_gid,
-    }
-
-
-_OWN_DEVICES = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console"}
-"""The OCI runtime makes these (runtime-spec, config-linux.md, Default Devices)."""
-
-
-_OWN_MOUNTS = {"/dev/pts", "/dev/shm", "/dev/mqueue"}  # noqa: S108 - names, not used as temporary files
-
-
-def _node_devices() -> list[str]:
-    """The node's devices, for a privileged container, without those that every container has."""
-    found = []
-    for directory, names, files in os.walk("/dev"):
-        names[:] = [name for name in names if os.path.join(directory, name) not in _OWN_MOUNTS]
-        paths = (os.path.join(directory, name) for name in files)
-        found += [path for path in paths if path not in _OWN_DEVICES and _is_device(path)]
-    return found
-
-
-def _is_device(path: str) -> bool:
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return False
-    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+        return []
+    wanted = kernel_texts(asked, "masked_paths and readonly_paths")
+    if not wanted and "user" in source.pod.sandbox.namespaces:
+        return []
+    return paths.with_defaults(wanted, default)

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from core.images.images import Image
 from core.linux.cgroup import CgroupLayout
+from core.oci import capabilities
 from cri import api
 from cri.store.sandbox import PodSandbox
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Of this node, read once."""
+    """Of this node, read once: none of it changes while a daemon runs."""
 
     layout: CgroupLayout
+    swap: bool
+    """Whether the kernel counts swap: writing that limit where it does not is an error."""
     oom_score_floor: int
     """The lowest oom_score_adj that crispd may give."""
+    capabilities: frozenset[str]
+    """What crispd has, and so the most that it can give."""
     apparmor: bool
     selinux: bool
+
+    @classmethod
+    def read(cls) -> Facts:
+        layout, granted = CgroupLayout.read(), capabilities.available()
+        with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+            own = int(file.read())
+        return cls(
+            layout=layout,
+            swap=_swap_counted(layout),
+            oom_score_floor=-1000 if "CAP_SYS_RESOURCE" in granted else own,
+            capabilities=granted,
+            apparmor=os.path.exists("/sys/kernel/security/apparmor/profiles"),
+            selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        )
+
+
+def _swap_counted(layout: CgroupLayout) -> bool:
+    memory = layout.controllers.get("memory")
+    if memory:
+        return os.path.exists(f"{memory.mount_point}/memory.memsw.limit_in_bytes")
+    return os.path.exists("/proc/swaps")  # v2 has no such file in its root group; it counts when the kernel can swap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +56,7 @@ class Source:
 
     container_id: str
     config: api.ContainerConfig
+    """Host paths of mounts are resolved and exist."""
     pod: PodSandbox
     pod_config: api.PodSandboxConfig
     image: Image

@@ -1,0 +1,130 @@
+"""The parts of an OCI runtime-spec document (config.json) that Crisp writes, under the field names of the spec."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+import msgspec
+
+VERSION = "1.0.2"
+"""ociVersion, the lowest that carries what is written here: crun 1.8 (Debian 12) refuses newer ones."""
+
+
+class User(TypedDict):
+    uid: int
+    gid: int
+    additionalGids: list[int]
+
+
+class Capabilities(TypedDict):
+    bounding: list[str]
+    effective: list[str]
+    permitted: list[str]
+    inheritable: list[str]
+    ambient: list[str]
+
+
+class Process(TypedDict):
+    terminal: bool
+    user: User
+    args: list[str]
+    env: list[str]
+    cwd: str
+    capabilities: Capabilities
+    noNewPrivileges: bool
+    oomScoreAdj: int
+    apparmorProfile: NotRequired[str]
+    selinuxLabel: NotRequired[str]
+
+
+class Root(TypedDict):
+    path: str
+    readonly: bool
+
+
+class IdMapping(TypedDict):
+    containerID: int
+    hostID: int
+    size: int
+
+
+class Mount(TypedDict):
+    destination: str
+    type: str
+    source: str
+    options: list[str]
+    uidMappings: NotRequired[list[IdMapping]]
+    gidMappings: NotRequired[list[IdMapping]]
+
+
+class Namespace(TypedDict):
+    type: str
+    path: NotRequired[str]
+    """Absent: a new one."""
+
+
+class Device(TypedDict):
+    path: str
+    type: str
+    major: int
+    minor: int
+    fileMode: int
+    uid: int
+    gid: int
+
+
+class DeviceRule(TypedDict):
+    """A rule of the device cgroup; absent fields match everything."""
+
+    allow: bool
+    access: str
+    type: NotRequired[str]
+    major: NotRequired[int]
+    minor: NotRequired[int]
+
+
+class Cpu(TypedDict, total=False):
+    shares: int
+    quota: int
+    period: int
+    cpus: str
+    mems: str
+
+
+class Memory(TypedDict, total=False):
+    limit: int
+    swap: int
+    """Memory and swap together, as in cgroup v1; the OCI runtime translates for v2."""
+
+
+class HugepageLimit(TypedDict):
+    pageSize: str
+    limit: int
+
+
+class Resources(TypedDict, total=False):
+    cpu: Cpu
+    memory: Memory
+    hugepageLimits: list[HugepageLimit]
+    unified: dict[str, str]
+    devices: list[DeviceRule]
+
+
+class Linux(TypedDict):
+    cgroupsPath: str
+    namespaces: list[Namespace]
+    resources: Resources
+    devices: list[Device]
+    rootfsPropagation: str
+    maskedPaths: list[str]
+    readonlyPaths: list[str]
+    seccomp: NotRequired[msgspec.Raw]
+
+
+class Spec(TypedDict):
+    ociVersion: str
+    process: Process
+    root: Root
+    mounts: list[Mount]
+    annotations: dict[str, str]
+    linux: Linux
