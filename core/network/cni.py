@@ -17,6 +17,7 @@ from core.network.blocking import Blocking
 from core.network.capabilities import capability_args, cni_args
 from core.network.configuration import Configuration
 from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwork
+from core.network.orphans import end_orphans
 from core.network.plugin import TIMEOUTS, Plugins
 from core.network.result import pod_addresses
 from core.network.retries import Retries
@@ -74,8 +75,9 @@ class CniNetwork:
         self._retries = Retries(group, config.retry_delays)
 
     async def start(self) -> None:
-        """Load and begin to follow the configuration directory."""
+        """Load, end what an earlier daemon left running, and begin to follow the configuration directory."""
         self._attachments = {found.pod_id: found for found in await self._blocking(self._files.load)}
+        await self._blocking(end_orphans, self._attachments.keys())
         await self._configuration.start(self._group)
 
     def close(self) -> None:

@@ -59,9 +59,8 @@ class Configuration:
             await self._ask_plugins()
             asks = any(network.speaks(STATUS_SINCE) for network in self.networks)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STATUS_PERIOD if asks else None):
-                    await self._watch.wait_changed()
-                    await self._reload()
+                await asyncio.wait_for(self._watch.wait_changed(), STATUS_PERIOD if asks else None)
+                await self._reload()
 
     async def _reload(self) -> None:
         before, self._wrong, self.configured = self._wrong, "", True

@@ -202,7 +202,8 @@ class BridgeNetwork:
         async with self._making:
             if not self._is_made():
                 await self._run_nft(ports.ruleset(self._config.bridge, self._config.subnets))
-                await self._blocking(self._make_blocking, list(self._leases.values()))
+                connected = [lease for lease in self._leases.values() if lease.connected]
+                await self._blocking(self._make_blocking, connected)  # others may not be on disk yet
 
     def _is_made(self) -> bool:
         return links.exists(self._config.bridge) and ports.tables_exist(self._config.bridge, self._config.subnets)
