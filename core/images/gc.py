@@ -5,9 +5,11 @@ A snapshot that a container stands on has a child and stays, with all below it, 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
 
 from core.content.content import ContentStore
 from core.errdefs import FailedPrecondition, NotFound, Unavailable
@@ -15,10 +17,8 @@ from core.images.blocking import Blocking
 from core.images.holds import Holds
 from core.images.images import Image, ImageStore
 from core.images.layers import EXTRACT
-from core.log import get_logger
-from core.snapshots.snapshotter import Kind, Snapshotter
-
-log = get_logger(__name__)
+from core.snapshots.snapshotter import Kind, SnapshotInfo, Snapshotter
+from core.types import Digest
 
 INGEST_LIFE = 24 * 3600.0  # seconds that a broken-off transfer is kept for a pull to go on with, as the peers do
 _CHAIN_ID = "sha256:"  # what names of layers begin with; other committed snapshots are somebody else's
@@ -42,27 +42,46 @@ class Collector:
         self._holds = holds
         self._blocking = blocking
         self._clock = clock
+        self._turn = asyncio.Lock()  # of one collection after the other: each returns when all of it is gone
 
     async def collect(self) -> None:
-        """Remove what nobody needs; it is gone when this returns. Pulls that begin meanwhile wait."""
-        async with self._holds.collecting() as held:
-            needed = held.union(*map(names_of, self._images.list()))
-            await self._blocking(self._sweep, needed)
+        """Remove what nobody needs; it is gone when this returns. Pulls wait only for what they want themselves."""
+        async with self._turn:
+            needed = set[str]().union(*map(names_of, self._images.list()))
+            for layer in await self._blocking(self._unneeded_layers, needed):
+                await self._remove(layer, partial(self._snapshots.remove, layer))
+            for blob in await self._blocking(self._unneeded_blobs, needed):
+                await self._remove(blob, partial(self._content.delete, blob))
+            await self._blocking(self._remove_old_ingests)
 
-    def _sweep(self, needed: AbstractSet[str]) -> None:
-        for snapshot in reversed(list(self._snapshots.walk())):  # children before their parents
-            is_layer = snapshot.kind is Kind.COMMITTED and snapshot.name.startswith(_CHAIN_ID)
-            if snapshot.name not in needed and (is_layer or snapshot.name.startswith(EXTRACT)):
-                with contextlib.suppress(NotFound, FailedPrecondition):
-                    self._snapshots.remove(snapshot.name)
-        for blob in self._content.walk():
-            if blob.digest not in needed:
-                with contextlib.suppress(NotFound):
-                    self._content.delete(blob.digest)
+    async def _remove(self, name: str, remove: Callable[[], None]) -> None:
+        """Unless somebody needs it by now: pulls go on while other things are removed."""
+        if name in self._holds or any(name in names_of(image) for image in self._images.list()):
+            return
+        with self._holds.removing(name), contextlib.suppress(NotFound, FailedPrecondition):
+            await self._blocking(remove)
+
+    def _unneeded_layers(self, needed: AbstractSet[str]) -> list[str]:
+        """Children before their parents; what broken-off pulls left is among them."""
+        return [
+            snapshot.name
+            for snapshot in reversed(list(self._snapshots.walk()))
+            if snapshot.name not in needed and _is_layer(snapshot)
+        ]
+
+    def _unneeded_blobs(self, needed: AbstractSet[str]) -> list[Digest]:
+        return [blob.digest for blob in self._content.walk() if blob.digest not in needed]
+
+    def _remove_old_ingests(self) -> None:
         for ingest in list(self._content.ingests()):
             if self._clock() - ingest.updated_at > INGEST_LIFE:
                 with contextlib.suppress(NotFound, Unavailable):
                     self._content.remove_ingest(ingest.ref)
+
+
+def _is_layer(snapshot: SnapshotInfo) -> bool:
+    is_committed = snapshot.kind is Kind.COMMITTED and snapshot.name.startswith(_CHAIN_ID)
+    return is_committed or snapshot.name.startswith(EXTRACT)
 
 
 def names_of(image: Image) -> set[str]:

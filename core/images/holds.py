@@ -5,41 +5,56 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 
 class Hold:
     """The names that one pull holds."""
 
-    def __init__(self, counts: Counter[str], collecting: asyncio.Lock) -> None:
+    def __init__(self, counts: Counter[str], removals: dict[str, asyncio.Event]) -> None:
         self._counts = counts
-        self._collecting = collecting
+        self._removals = removals
         self.names: list[str] = []
 
     async def add(self, *names: str) -> None:
         """From now on these stay, if they are there: look for them after this, not before."""
-        async with self._collecting:  # a collection that runs has decided already
-            self._counts.update(names)
-            self.names += names
+        self._counts.update(names)
+        self.names += names
+        for name in names:
+            if removal := self._removals.get(name):  # it was decided before we came
+                await removal.wait()
 
 
 class Holds:
+    """Use it inside one running loop."""
+
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._collecting = asyncio.Lock()
+        self._removals: dict[str, asyncio.Event] = {}
+        """By name, set once it is gone."""
 
     @contextlib.asynccontextmanager
     async def hold(self) -> AsyncIterator[Hold]:
         """Let go of everything at the end of the block."""
-        hold = Hold(self._counts, self._collecting)
+        hold = Hold(self._counts, self._removals)
         try:
             yield hold
         finally:
             self._counts.subtract(hold.names)
             self._counts += Counter()  # forgets what is at zero; in place, since others share it
 
-    @contextlib.asynccontextmanager
-    async def collecting(self) -> AsyncIterator[frozenset[str]]:
-        """All that is held; nothing is added inside the block."""
-        async with self._collecting:
-            yield frozenset(self._counts)
+    def __contains__(self, name: str) -> bool:
+        return name in self._counts
+
+    @contextlib.contextmanager
+    def removing(self, name: str) -> Iterator[None]:
+        """Remove `name`, which nobody holds, inside the block: who wants to hold it waits for its end.
+
+        A large layer takes seconds to remove, and pulls that do not want it shall not wait for that. One at a time.
+        """
+        removal = self._removals[name] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._removals[name]
+            removal.set()

@@ -181,6 +181,25 @@ async def test_a_removed_image_leaves_what_others_need_and_nothing_else(tmp_path
         assert rig.tree(await rig.puller.pull(second)) == {"shared": b"1", "more": b"2"}
 
 
+async def test_images_that_come_while_others_go_are_whole(tmp_path, registry):
+    base = layer(files({f"base{number}": b"0" for number in range(50)}))
+    tops = [layer(files({f"top{number}": b"1"})) for number in range(3)]
+    built = [build([base, top]) for top in tops]
+    names = [push(image, registry, "test/churn", str(number)) for number, image in enumerate(built)]
+
+    async def churn(name, image):
+        for _ in range(8):
+            pulled = await rig.puller.pull(name)
+            assert len(rig.tree(pulled)) == 51
+            await rig.remover.remove(image.id)
+
+    async with pull_rig(tmp_path) as rig:
+        async with asyncio.TaskGroup() as group:
+            for name, image in zip(names, built):
+                group.create_task(churn(name, image))
+        assert rig.leftovers() == (set(), set(), set())
+
+
 async def test_layers_of_a_removed_image_stay_while_a_container_stands_on_them(tmp_path, registry):
     name = push(build([layer(files({"a": b"1"}))]), registry, "test/used", "1")
     async with pull_rig(tmp_path) as rig:
