@@ -1,0 +1,172 @@
+"""CRI conformance, black box over the socket: a real crispd on directories and a network of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cri import api
+from rig.cgroups import ensure_cgroups
+from rig.cri_client import CriClient
+from rig.images import busybox, push
+from rig.registry import running_registry
+
+CONFIG = """version = 1
+root = "{base}/root"
+state = "{base}/run"
+[grpc]
+address = "{base}/run/crisp.sock"
+[cni]
+conf_dir = "{base}/net.d"
+builtin = true
+bridge = "crisptest0"
+subnet = "10.90.0.0/24"
+[nri]
+enable = false
+"""
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.02)  # between looks at the condition
+
+
+class Node:
+    """A crispd that can be killed and started again, and what a test makes with it."""
+
+    def __init__(self, base: Path, image: str) -> None:
+        self.base = base
+        self.image = image
+        self.logs = base / "logs"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.sandboxes: set[str] = set()
+        """Ids of all that were run here."""
+        (base / "config.toml").write_text(CONFIG.format(base=base))
+
+    def start(self) -> CriClient:
+        with (self.base / "crispd.log").open("ab") as log:
+            command = [sys.executable, "-m", "cri", "--config", str(self.base / "config.toml")]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        client = CriClient(str(self.base / "run/crisp.sock"))
+        client.wait_ready()
+        return client
+
+    def end(self, signum: int) -> None:
+        assert self.process
+        self.process.send_signal(signum)
+        self.process.wait(timeout=30)
+
+    def pod(self, **linux: object) -> api.PodSandboxConfig:
+        uid = str(uuid.uuid4())
+        (self.logs / uid).mkdir(parents=True)
+        return api.PodSandboxConfig(
+            metadata=api.PodSandboxMetadata(name="pod", namespace="test", uid=uid),
+            hostname="pod",
+            log_directory=str(self.logs / uid),
+            labels={"uid": uid},
+            linux=api.LinuxPodSandboxConfig(cgroup_parent="/crisp-critest", **linux),
+        )
+
+    def container(self, script: str, name: str = "main") -> api.ContainerConfig:
+        return api.ContainerConfig(
+            metadata=api.ContainerMetadata(name=name),
+            image=api.ImageSpec(image=self.image),
+            command=["/bin/sh", "-c", script],
+            log_path=f"{name}.log",
+        )
+
+    def left(self) -> list[str]:
+        """What still bears the node's name: mounts, processes, links, directories of objects."""
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(self.base) in line]
+        kinds = ("run/sandboxes/*", "run/containers/*", "run/etc/*", "root/leases/*.json")
+        objects = [str(path) for kind in kinds for path in self.base.glob(kind)]
+        return [*mounts, *objects, *map(str, self.shims())]
+
+    def shims(self) -> list[int]:
+        """Of this node: those that show the id of one of its sandboxes."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if (entry / "comm").read_text().startswith("crisp-shim") and self._owns(entry):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+    def _owns(self, process: Path) -> bool:
+        words = (process / "cmdline").read_bytes().rstrip(b"\0").decode().split()  # none when it is just ending
+        return bool(words) and words[-1] in self.sandboxes
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    ensure_cgroups()
+    with running_registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield push(busybox(), registry, "library/busybox", "1.36")
+
+
+@pytest.fixture
+def node(tmp_path: Path, image: str) -> Iterator[Node]:
+    """Ends with the proof that nothing is left."""
+    node = Node(tmp_path, image)
+    with node.start() as client:
+        client.PullImage(api.PullImageRequest(image=api.ImageSpec(image=image)))
+    yield node
+    assert node.process
+    if node.process.poll() is not None:
+        node.start().close()
+    with CriClient(str(tmp_path / "run/crisp.sock")) as client:
+        for pod in client.ListPodSandbox(api.ListPodSandboxRequest()).items:
+            client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod.id))
+    wait_until(lambda: not node.left(), "everything is removed")
+    node.end(signal.SIGTERM)
+    assert not os.path.exists("/sys/class/net/crisptest0")
+    for directory in Path("/sys/fs/cgroup").glob("*/crisp-critest"):
+        directory.rmdir()  # the kubelet's to remove; raises when a container's cgroup is still in it
+
+
+@pytest.fixture
+def client(node: Node) -> Iterator[CriClient]:
+    with CriClient(str(node.base / "run/crisp.sock")) as client:
+        client.wait_ready()
+        yield client
+
+
+class Pods:
+    """Shorthand for the calls that every test makes."""
+
+    def __init__(self, node: Node, client: CriClient) -> None:
+        self._node = node
+        self._client = client
+
+    def run(self, config: api.PodSandboxConfig) -> str:
+        pod = str(self._client.RunPodSandbox(api.RunPodSandboxRequest(config=config)).pod_sandbox_id)
+        self._node.sandboxes.add(pod)
+        return pod
+
+    def create(self, pod: str, sandbox: api.PodSandboxConfig, config: api.ContainerConfig) -> str:
+        request = api.CreateContainerRequest(pod_sandbox_id=pod, config=config, sandbox_config=sandbox)
+        return str(self._client.CreateContainer(request).container_id)
+
+    def start(self, script: str, *, config: api.ContainerConfig | None = None) -> tuple[str, str]:
+        """A pod with one running container; the ids of both."""
+        sandbox = self._node.pod()
+        pod = self.run(sandbox)
+        container = self.create(pod, sandbox, config or self._node.container(script))
+        self._client.StartContainer(api.StartContainerRequest(container_id=container))
+        return pod, container
+
+
+@pytest.fixture
+def pods(node: Node, client: CriClient) -> Pods:
+    return Pods(node, client)

@@ -1,0 +1,190 @@
+"""The life of pods and containers, and what a daemon that dies in the middle leaves of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from cri import api
+from rig.cri_client import CriClient
+
+if TYPE_CHECKING:
+    from conftest import Node, Pods
+
+pytestmark = pytest.mark.root
+EXITED, RUNNING = api.ContainerState.CONTAINER_EXITED, api.ContainerState.CONTAINER_RUNNING
+
+
+def status(client: CriClient, container: str) -> Any:
+    return client.ContainerStatus(api.ContainerStatusRequest(container_id=container)).status
+
+
+def wait_exited(client: CriClient, container: str) -> Any:
+    deadline = monotonic() + 20
+    while (found := status(client, container)).state != EXITED:
+        assert monotonic() < deadline, f"still {found.state}"
+        sleep(0.02)  # between looks at the condition
+    return found
+
+
+def execute(client: CriClient, container: str, script: str, timeout: int = 10) -> Any:
+    request = api.ExecSyncRequest(container_id=container, cmd=["/bin/sh", "-c", script], timeout=timeout)
+    return client.ExecSync(request)
+
+
+def code_of(call: Any, request: Any) -> grpc.StatusCode:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request)
+    code: grpc.StatusCode = caught.value.code()
+    return code
+
+
+def log_of(client: CriClient, container: str) -> list[str]:
+    return Path(status(client, container).log_path).read_text().splitlines()
+
+
+def test_a_container_writes_its_log_and_its_exit_code_is_told(client: CriClient, pods: Pods) -> None:
+    _, container = pods.start("echo out; echo err >&2; printf tail; exit 3")
+    found = wait_exited(client, container)
+    assert (found.exit_code, found.reason) == (3, "Error")
+    assert found.created_at <= found.started_at <= found.finished_at
+    entries = sorted(line.split(" ", 1)[1] for line in log_of(client, container))
+    assert entries == ["stderr F err", "stdout F out", "stdout P tail"]
+
+
+def test_a_pod_has_an_address_a_hostname_and_files_of_its_own(client: CriClient, pods: Pods) -> None:
+    pod, container = pods.start("sleep 1000")
+    address = client.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=pod)).status.network.ip
+    seen = execute(client, container, "hostname; ip -4 -o addr show eth0; cat /etc/hostname").stdout.decode()
+    assert seen.splitlines()[0] == seen.splitlines()[2] == "pod"
+    assert f"inet {address}/" in seen
+
+
+def test_the_environment_and_the_default_confinement_reach_the_container(
+    client: CriClient, node: Node, pods: Pods
+) -> None:
+    config = node.container("sleep 1000")
+    config.envs.add(key="GREETING", value="h\u00e9llo=1".encode())
+    _, container = pods.start("", config=config)
+    seen = execute(client, container, "echo $GREETING; echo x > /proc/sys/kernel/domainname")
+    assert seen.stdout.decode() == "h\u00e9llo=1\n"
+    assert b"Read-only file system" in seen.stderr
+
+
+def test_containers_of_a_pod_with_a_shared_pid_namespace_see_each_other(
+    client: CriClient, node: Node, pods: Pods
+) -> None:
+    _, container = pods.start("sleep 1234")
+    assert b"sleep 1234" in execute(client, container, "ps").stdout
+    assert status(client, container).state == RUNNING
+
+
+def test_exec_is_killed_at_its_timeout_and_the_container_runs_on(client: CriClient, pods: Pods) -> None:
+    _, container = pods.start("sleep 1000")
+    request = api.ExecSyncRequest(container_id=container, cmd=["/bin/sleep", "4321"], timeout=1)
+    assert code_of(client.ExecSync, request) == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert b"sleep 4321" not in execute(client, container, "ps").stdout
+    assert status(client, container).state == RUNNING
+
+
+def test_stop_sends_the_signal_and_then_kills(client: CriClient, pods: Pods) -> None:
+    _, polite = pods.start("trap 'exit 7' TERM; while true; do sleep 0.05; done")
+    execute(client, polite, "true")
+    client.StopContainer(api.StopContainerRequest(container_id=polite, timeout=10))
+    assert status(client, polite).exit_code == 7
+    _, deaf = pods.start("trap '' TERM; while true; do sleep 0.05; done")
+    client.StopContainer(api.StopContainerRequest(container_id=deaf, timeout=1))
+    assert status(client, deaf).exit_code == 137
+
+
+def test_stop_and_remove_of_what_is_not_there_succeed(client: CriClient, pods: Pods) -> None:
+    pod, container = pods.start("sleep 1000")
+    for _ in range(2):
+        client.StopContainer(api.StopContainerRequest(container_id=container))
+        client.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=pod))
+    for _ in range(2):
+        client.RemoveContainer(api.RemoveContainerRequest(container_id=container))
+        client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod))
+    client.RemoveImage(api.RemoveImageRequest(image=api.ImageSpec(image="127.0.0.1:1/none:1")))
+
+
+def test_bad_requests_get_the_right_code_and_leave_nothing(client: CriClient, node: Node, pods: Pods) -> None:
+    codes = grpc.StatusCode
+    assert code_of(client.RunPodSandbox, api.RunPodSandboxRequest()) == codes.INVALID_ARGUMENT
+    sandbox = node.pod()
+    unknown = api.RunPodSandboxRequest(config=sandbox, runtime_handler="none")
+    assert code_of(client.RunPodSandbox, unknown) == codes.INVALID_ARGUMENT
+    pod = pods.run(sandbox)
+    assert code_of(client.RunPodSandbox, api.RunPodSandboxRequest(config=sandbox)) == codes.ALREADY_EXISTS
+    config = node.container("true")
+    config.image.image = "127.0.0.1:1/none:1"
+    request = api.CreateContainerRequest(pod_sandbox_id=pod, config=config, sandbox_config=sandbox)
+    assert code_of(client.CreateContainer, request) == codes.NOT_FOUND
+    config = node.container("true")
+    config.log_path = "../../escape"
+    request = api.CreateContainerRequest(pod_sandbox_id=pod, config=config, sandbox_config=sandbox)
+    assert code_of(client.CreateContainer, request) == codes.INVALID_ARGUMENT
+    assert not list((node.base / "run/containers").iterdir())
+    assert code_of(client.ContainerStatus, api.ContainerStatusRequest(container_id="none")) == codes.NOT_FOUND
+
+
+def test_a_command_that_does_not_exist_is_a_start_error(client: CriClient, node: Node, pods: Pods) -> None:
+    sandbox = node.pod()
+    config = node.container("")
+    del config.command[:]
+    config.command.append("/no/such/program")
+    container = pods.create(pods.run(sandbox), sandbox, config)
+    with pytest.raises(grpc.RpcError, match="no/such/program"):
+        client.StartContainer(api.StartContainerRequest(container_id=container))
+    found = status(client, container)
+    assert (found.state, found.exit_code, found.reason) == (EXITED, 128, "StartError")
+
+
+def test_a_killed_daemon_leaves_containers_running_and_its_successor_knows_them(
+    client: CriClient, node: Node, pods: Pods
+) -> None:
+    _, running = pods.start("i=0; while true; do echo $i; i=$((i+1)); sleep 0.01; done")
+    _, ending = pods.start("sleep 1; exit 5")
+    pid = status_pid(client, running)
+    node.end(signal.SIGKILL)
+    exited = Path(f"/proc/{pid}").exists()
+    assert exited
+    with node.start() as again:
+        assert status(again, running).state == RUNNING
+        assert status_pid(again, running) == pid
+        assert wait_exited(again, ending).exit_code == 5
+        assert execute(again, running, "echo alive").stdout == b"alive\n"
+        again.StopContainer(api.StopContainerRequest(container_id=running))
+        numbers = [int(line.split()[-1]) for line in log_of(again, running)]
+        assert numbers == list(range(len(numbers)))  # no line lost, none twice
+
+
+def status_pid(client: CriClient, container: str) -> int:
+    info = client.ContainerStatus(api.ContainerStatusRequest(container_id=container, verbose=True)).info
+    return int(json.loads(info["info"])["pid"])
+
+
+def test_a_killed_shim_ends_its_containers_and_no_others(client: CriClient, node: Node, pods: Pods) -> None:
+    pod, container = pods.start("sleep 1000")
+    _, other = pods.start("sleep 1000")
+    shim = next(one for one in node.shims() if pod in Path(f"/proc/{one}/cmdline").read_text())
+    os.kill(shim, signal.SIGKILL)
+    found = wait_exited(client, container)
+    assert (found.exit_code, found.reason) == (137, "ShimDied")
+    assert status(client, other).state == RUNNING
+    assert execute(client, other, "echo alive").stdout == b"alive\n"
+
+
+def test_what_a_crash_left_without_a_record_is_swept_at_start(client: CriClient, node: Node) -> None:
+    node.end(signal.SIGKILL)
+    for path in ("containers/orphan", "etc/orphan", "sandboxes/orphan"):
+        (node.base / "run" / path).mkdir(parents=True)
+    with node.start():
+        assert node.left() == []
