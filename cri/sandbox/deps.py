@@ -39,3 +39,7 @@ class SandboxDeps:
             known = ", ".join(sorted(name for name in self.controllers if name))
             raise InvalidArgument(f"runtime handler {handler!r} is not configured; this node has: {known}")
         return self.controllers[handler]
+
+    def controller_of(self, pod: PodSandbox) -> SandboxController:
+        """The one that made `pod`; the default one when its handler has left the configuration, so that it can end."""
+        return self.controllers.get(pod.runtime_handler, self.controllers[""])

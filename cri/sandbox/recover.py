@@ -20,9 +20,6 @@ from cri.store.sandbox import PodSandbox
 
 log = get_logger(__name__)
 
-RETRY = 5.0
-"""Seconds between attempts to reach a shim that does not answer."""
-
 
 async def recover(sandboxes: SandboxDeps, containers: ContainerDeps, *, rebooted: bool) -> None:
     """Adopt, end and sweep everything; returns when all pods whose shim answers are adopted."""
@@ -50,7 +47,7 @@ async def _adopt(sandboxes: SandboxDeps, containers: ContainerDeps, pod: PodSand
     if not rebooted and await containers.tasks.adopt(pod.id):
         for container in _of(containers, pod):
             await recover_container(containers, container)
-        if not pod.stopped and not await sandboxes.controller(pod.runtime_handler).alive(pod.id):
+        if not pod.stopped and not await sandboxes.controller_of(pod).alive(pod.id):
             await sandboxes.sandboxes.put(replace(pod, stopped=True))
         return
     for container in _of(containers, pod):

@@ -26,7 +26,7 @@ async def remove_pod_sandbox(deps: SandboxDeps, sandbox_id: str) -> None:
             return
         await stop_locked(deps, pod)
         await deps.remove_containers(pod.id)
-        await deps.controller(pod.runtime_handler).remove(pod.id)
+        await deps.controller_of(pod).remove(pod.id)
         await asyncio.get_running_loop().run_in_executor(deps.filesystem, deps.files.remove, pod.id)
         await deps.sandboxes.delete(pod.id)
         deps.operations.release(pod.name)

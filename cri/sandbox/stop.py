@@ -30,7 +30,7 @@ async def stop_locked(deps: SandboxDeps, pod: PodSandbox) -> None:
     await deps.end_containers(pod.id)
     if pod.sandbox.netns:
         await deps.network.detach(pod_network(pod.id, pod.sandbox.netns, pod.request()))
-    await deps.controller(pod.runtime_handler).stop(pod.id)
+    await deps.controller_of(pod).stop(pod.id)
     if not pod.stopped:
         await deps.sandboxes.put(replace(pod, stopped=True))
         log.info("sandbox stopped", sandbox_id=pod.id, pod=pod.name)

@@ -31,6 +31,7 @@ bridge = "crisptest0"
 subnet = "10.90.0.0/24"
 [nri]
 enable = false
+{extra}
 """
 
 
@@ -51,7 +52,11 @@ class Node:
         self.process: subprocess.Popen[bytes] | None = None
         self.sandboxes: set[str] = set()
         """Ids of all that were run here."""
-        (base / "config.toml").write_text(CONFIG.format(base=base))
+        self.configure("")
+
+    def configure(self, extra: str) -> None:
+        """Sections beyond the common ones, for the next start."""
+        (self.base / "config.toml").write_text(CONFIG.format(base=self.base, extra=extra))
 
     def start(self) -> CriClient:
         with (self.base / "crispd.log").open("ab") as log:

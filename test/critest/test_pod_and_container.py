@@ -188,3 +188,19 @@ def test_what_a_crash_left_without_a_record_is_swept_at_start(client: CriClient,
         (node.base / "run" / path).mkdir(parents=True)
     with node.start():
         assert node.left() == []
+
+
+def test_a_pod_can_end_when_its_handler_has_left_the_configuration(client: CriClient, node: Node, pods: Pods) -> None:
+    node.end(signal.SIGTERM)
+    node.configure('[runtimes.other]\nbinary = "/usr/bin/crun"')
+    with node.start() as configured:
+        sandbox = node.pod()
+        request = api.RunPodSandboxRequest(config=sandbox, runtime_handler="other")
+        pod = configured.RunPodSandbox(request).pod_sandbox_id
+        node.sandboxes.add(pod)
+    node.end(signal.SIGTERM)
+    node.configure("")
+    with node.start() as again:
+        again.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=pod))
+        again.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod))
+        assert node.left() == []
