@@ -95,14 +95,14 @@ class Node:
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(self.base) in line]
         kinds = ("run/sandboxes/*", "run/containers/*", "run/etc/*", "root/leases/*.json")
         objects = [str(path) for kind in kinds for path in self.base.glob(kind)]
-        return [*mounts, *objects, *map(str, self.shims())]
+        return [*mounts, *objects, *map(str, self.processes())]
 
-    def shims(self) -> list[int]:
-        """Of this node: those that show the id of one of its sandboxes."""
+    def processes(self) -> list[int]:
+        """Shims and inits that show the id of one of this node's sandboxes."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                if (entry / "comm").read_text().startswith("crisp-shim") and self._owns(entry):
+                if (entry / "comm").read_text().startswith(("crisp-shim", "crisp-init")) and self._owns(entry):
                     found.append(int(entry.name))
             except OSError:
                 continue

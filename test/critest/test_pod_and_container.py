@@ -174,7 +174,8 @@ def status_pid(client: CriClient, container: str) -> int:
 def test_a_killed_shim_ends_its_containers_and_no_others(client: CriClient, node: Node, pods: Pods) -> None:
     pod, container = pods.start("sleep 1000")
     _, other = pods.start("sleep 1000")
-    shim = next(one for one in node.shims() if pod in Path(f"/proc/{one}/cmdline").read_text())
+    of_pod = [one for one in node.processes() if pod in Path(f"/proc/{one}/cmdline").read_text()]
+    shim = next(one for one in of_pod if Path(f"/proc/{one}/comm").read_text() == "crisp-shim\n")
     os.kill(shim, signal.SIGKILL)
     found = wait_exited(client, container)
     assert (found.exit_code, found.reason) == (137, "ShimDied")
