@@ -49,6 +49,8 @@ class Node:
         self.base = base
         self.image = image
         self.logs = base / "logs"
+        self.cgroup = f"crisp-critest-{uuid.uuid4()}"
+        """Parent of all pods' cgroups, as the kubelet would make it: no other run's."""
         self.process: subprocess.Popen[bytes] | None = None
         self.sandboxes: set[str] = set()
         """Ids of all that were run here."""
@@ -79,7 +81,7 @@ class Node:
             hostname="pod",
             log_directory=str(self.logs / uid),
             labels={"uid": uid},
-            linux=api.LinuxPodSandboxConfig(cgroup_parent="/crisp-critest", **linux),
+            linux=api.LinuxPodSandboxConfig(cgroup_parent=f"/{self.cgroup}", **linux),
         )
 
     def container(self, script: str, name: str = "main") -> api.ContainerConfig:
@@ -136,7 +138,7 @@ def node(tmp_path: Path, image: str) -> Iterator[Node]:
     wait_until(lambda: not node.left(), "everything is removed")
     node.end(signal.SIGTERM)
     assert not os.path.exists("/sys/class/net/crisptest0")
-    for directory in Path("/sys/fs/cgroup").glob("*/crisp-critest"):
+    for directory in Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}"):
         directory.rmdir()  # the kubelet's to remove; raises when a container's cgroup is still in it
 
 
