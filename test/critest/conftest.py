@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,102 +13,8 @@ from cri import api
 from rig.cgroups import ensure_cgroups
 from rig.cri_client import CriClient
 from rig.images import busybox, push
+from rig.node import Node, wait_until
 from rig.registry import running_registry
-
-CONFIG = """version = 1
-root = "{base}/root"
-state = "{base}/run"
-[grpc]
-address = "{base}/run/crisp.sock"
-[cni]
-conf_dir = "{base}/net.d"
-builtin = true
-bridge = "crisptest0"
-subnet = "10.90.0.0/24"
-[nri]
-enable = false
-{extra}
-"""
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.02)  # between looks at the condition
-
-
-class Node:
-    """A crispd that can be killed and started again, and what a test makes with it."""
-
-    def __init__(self, base: Path, image: str) -> None:
-        self.base = base
-        self.image = image
-        self.logs = base / "logs"
-        self.cgroup = f"crisp-critest-{uuid.uuid4()}"
-        """Parent of all pods' cgroups, as the kubelet would make it: no other run's."""
-        self.process: subprocess.Popen[bytes] | None = None
-        self.sandboxes: set[str] = set()
-        """Ids of all that were run here."""
-        self.configure("")
-
-    def configure(self, extra: str) -> None:
-        """Sections beyond the common ones, for the next start."""
-        (self.base / "config.toml").write_text(CONFIG.format(base=self.base, extra=extra))
-
-    def start(self) -> CriClient:
-        with (self.base / "crispd.log").open("ab") as log:
-            command = [sys.executable, "-m", "cri", "--config", str(self.base / "config.toml")]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        client = CriClient(str(self.base / "run/crisp.sock"))
-        client.wait_ready()
-        return client
-
-    def end(self, signum: int) -> None:
-        assert self.process
-        self.process.send_signal(signum)
-        self.process.wait(timeout=30)
-
-    def pod(self, **linux: object) -> api.PodSandboxConfig:
-        uid = str(uuid.uuid4())
-        (self.logs / uid).mkdir(parents=True)
-        return api.PodSandboxConfig(
-            metadata=api.PodSandboxMetadata(name="pod", namespace="test", uid=uid),
-            hostname="pod",
-            log_directory=str(self.logs / uid),
-            labels={"uid": uid},
-            linux=api.LinuxPodSandboxConfig(cgroup_parent=f"/{self.cgroup}", **linux),
-        )
-
-    def container(self, script: str, name: str = "main") -> api.ContainerConfig:
-        return api.ContainerConfig(
-            metadata=api.ContainerMetadata(name=name),
-            image=api.ImageSpec(image=self.image),
-            command=["/bin/sh", "-c", script],
-            log_path=f"{name}.log",
-        )
-
-    def left(self) -> list[str]:
-        """What still bears the node's name: mounts, processes, links, directories of objects."""
-        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(self.base) in line]
-        kinds = ("run/sandboxes/*", "run/containers/*", "run/etc/*", "root/leases/*.json")
-        objects = [str(path) for kind in kinds for path in self.base.glob(kind)]
-        return [*mounts, *objects, *map(str, self.processes())]
-
-    def processes(self) -> list[int]:
-        """Shims and inits that show the id of one of this node's sandboxes."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if (entry / "comm").read_text().startswith(("crisp-shim", "crisp-init")) and self._owns(entry):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        return found
-
-    def _owns(self, process: Path) -> bool:
-        words = (process / "cmdline").read_bytes().rstrip(b"\0").decode().split()  # none when it is just ending
-        return bool(words) and words[-1] in self.sandboxes
 
 
 @pytest.fixture(scope="module")
