@@ -28,6 +28,8 @@ from cri.container.remove import remove_containers
 from cri.container.spec.source import Facts
 from cri.container.stop import end_containers
 from cri.container.stopping import Stopping
+from cri.events.events import Events
+from cri.events.feed import Feed
 from cri.image.deps import ImageDeps
 from cri.image_service import ImageService
 from cri.node import Node
@@ -131,6 +133,7 @@ class Daemon:
         self._operations = Operations(group)
         self._containers = self._container_deps()
         self._sandboxes = self._sandbox_deps()
+        self._events = Events(self._sandboxes.sandboxes, self._containers.containers, time.time_ns, Feed())
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -141,7 +144,7 @@ class Daemon:
         self._core.shims.subscribe(self._on_shim_death)
         await recover(self._sandboxes, self._containers, rebooted=self._core.rebooted)
         await self._core.collector.collect()
-        runtime = RuntimeService(self._sandboxes, self._containers, self._node())
+        runtime = RuntimeService(self._sandboxes, self._containers, self._node(), self._events)
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, ImageService(self._image_deps()))]
         self._server = make_server(self._config.grpc.address, services)
         await self._server.start()
@@ -150,6 +153,7 @@ class Daemon:
 
     async def stop(self) -> None:
         """Let calls and operations under way finish, then close. Containers run on."""
+        self._events.close()
         if self._server:
             await self._server.stop(GRACE)
         await asyncio.wait_for(self._operations.wait_idle(), GRACE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 from cri import api
 from cri.container.create import create_container
 from cri.container.deps import ContainerDeps
@@ -11,6 +13,7 @@ from cri.container.remove import remove_container
 from cri.container.start import start_container
 from cri.container.status import container_status, list_containers
 from cri.container.stop import stop_container
+from cri.events.events import Events
 from cri.node import Node
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.remove import remove_pod_sandbox
@@ -20,10 +23,11 @@ from cri.sandbox.stop import stop_pod_sandbox
 
 
 class RuntimeService:
-    def __init__(self, sandboxes: SandboxDeps, containers: ContainerDeps, node: Node) -> None:
+    def __init__(self, sandboxes: SandboxDeps, containers: ContainerDeps, node: Node, events: Events) -> None:
         self._sandboxes = sandboxes
         self._containers = containers
         self._node = node
+        self._events = events
 
     async def version(self, request: api.VersionRequest) -> api.VersionResponse:
         return self._node.version(request)
@@ -46,7 +50,7 @@ class RuntimeService:
         return api.RemovePodSandboxResponse()
 
     async def pod_sandbox_status(self, request: api.PodSandboxStatusRequest) -> api.PodSandboxStatusResponse:
-        return pod_sandbox_status(self._sandboxes, request)
+        return pod_sandbox_status(self._sandboxes, self._containers.containers, request)
 
     async def list_pod_sandbox(self, request: api.ListPodSandboxRequest) -> bytes:
         return list_pod_sandboxes(self._sandboxes, request.filter)
@@ -78,3 +82,6 @@ class RuntimeService:
 
     async def exec_sync(self, request: api.ExecSyncRequest) -> api.ExecSyncResponse:
         return await exec_sync(self._containers, request)
+
+    def get_container_events(self, _request: api.GetEventsRequest) -> AsyncGenerator[bytes, None]:
+        return self._events.read()

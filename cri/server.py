@@ -7,11 +7,12 @@ Errors of `core.errdefs` become status codes here and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -97,13 +98,15 @@ def _unary(rpc: str, implementation: Callable[[Any], Awaitable[R]]) -> Callable[
 
 
 def _streaming(
-    rpc: str, implementation: Callable[[Any], AsyncIterator[R]]
+    rpc: str, implementation: Callable[[Any], AsyncGenerator[R, None]]
 ) -> Callable[[Any, Context], AsyncIterator[R]]:
     async def call(request: Any, context: Context) -> AsyncIterator[R]:
         with logging.context(rpc=rpc, request_id=next(_request_ids)):
             try:
-                async for response in implementation(request):
-                    yield response
+                await context.send_initial_metadata(())  # an idle stream, too, tells that it is there
+                async with contextlib.aclosing(implementation(request)) as responses:
+                    async for response in responses:
+                        yield response
             except Exception as exc:  # noqa: BLE001 - the RPC edge
                 await _abort(context, exc)
 

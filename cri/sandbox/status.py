@@ -6,17 +6,26 @@ import json
 from collections.abc import Callable
 
 from cri import api
+from cri.container.status import status_of as container_status
 from cri.documents import to_dict
 from cri.sandbox.deps import SandboxDeps
+from cri.store.container import Container
 from cri.store.filters import labels_match
 from cri.store.sandbox import PodSandbox
+from cri.store.store import Store
 
 
-def pod_sandbox_status(deps: SandboxDeps, request: api.PodSandboxStatusRequest) -> api.PodSandboxStatusResponse:
-    """Raises NotFound."""
+def pod_sandbox_status(
+    deps: SandboxDeps, containers: Store[Container], request: api.PodSandboxStatusRequest
+) -> api.PodSandboxStatusResponse:
+    """The pod and all its containers at one moment, which `timestamp` names. Raises NotFound."""
     pod = deps.sandboxes.get(request.pod_sandbox_id)
-    info = {"info": json.dumps(verbose_info(pod))} if request.verbose else None
-    return api.PodSandboxStatusResponse(status=status_of(pod), info=info, timestamp=deps.clock())
+    return api.PodSandboxStatusResponse(
+        status=status_of(pod),
+        info={"info": json.dumps(verbose_info(pod))} if request.verbose else None,
+        containers_statuses=[container_status(one) for one in containers.list() if one.sandbox_id == pod.id],
+        timestamp=deps.clock(),
+    )
 
 
 def status_of(pod: PodSandbox) -> api.PodSandboxStatus:

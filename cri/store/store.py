@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 from google.protobuf.message import Message
 
-from core.errdefs import InvalidArgument, NotFound
+from core.errdefs import CrispError, InvalidArgument, NotFound
 from core.log import get_logger
 from core.metadata.records import Record, RecordState, RecordStore
 from core.types import Labels
@@ -32,6 +32,7 @@ class Stored(Protocol):
 
 
 T = TypeVar("T", bound=Stored)
+OnChange = Callable[[T | None, T | None], None]
 
 
 class Store(Generic[T]):
@@ -47,6 +48,11 @@ class Store(Generic[T]):
         self._executor = executor
         self._values: dict[str, T] = {}
         self._framed: dict[str, bytes] = {}
+        self._subscribers: list[OnChange[T]] = []
+
+    def subscribe(self, on_change: OnChange[T]) -> None:
+        """Call `on_change` with the value before and after each change, as it becomes visible; None: not there."""
+        self._subscribers.append(on_change)
 
     async def load(self) -> None:
         """Read the records of an earlier daemon; one that cannot be read is reported and left alone."""
@@ -57,16 +63,25 @@ class Store(Generic[T]):
                 log.error("record quarantined", kind=self._kind, id=record.id, error=exc)
 
     async def put(self, value: T) -> None:
-        """Store `value` under its id. The change is visible at once, and durable against a crash on return."""
-        self._remember(value)
+        """Store `value` under its id. The change is visible at once, and durable against a crash on return.
+
+        When writing fails a new value is gone again; of a known one memory tells the truth, and the record is old.
+        """
+        before = self._values.get(value.id)
         record = Record(kind=self._kind, id=value.id, state=RecordState.READY, body=msgspec.json.encode(value))
-        await self._call(lambda: self._records.put(record))
+        self._remember(value)
+        self._tell(before, value)
+        try:
+            await self._call(lambda: self._records.put(record))
+        except CrispError:
+            if before is None:
+                self._forget(value.id)
+            raise
 
     async def delete(self, id_: str) -> None:
         """Forget the value; success when there is none."""
         await self._call(lambda: self._records.delete((self._kind, id_)))
-        self._values.pop(id_, None)
-        self._framed.pop(id_, None)
+        self._forget(id_)
 
     def get(self, id_: str) -> T:
         """By id or by a prefix that fits one id only. Raises NotFound, InvalidArgument (ambiguous or empty)."""
@@ -89,6 +104,16 @@ class Store(Generic[T]):
     def _remember(self, value: T) -> None:
         self._values[value.id] = value
         self._framed[value.id] = frame(self._item(value).SerializeToString())
+
+    def _forget(self, id_: str) -> None:
+        self._framed.pop(id_, None)
+        value = self._values.pop(id_, None)
+        if value is not None:
+            self._tell(value, None)
+
+    def _tell(self, before: T | None, after: T | None) -> None:
+        for on_change in self._subscribers:
+            on_change(before, after)
 
     def _by_prefix(self, prefix: str) -> T:
         if not prefix:
