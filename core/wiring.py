@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from core.content.local import LocalContent
 from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs
+from core.health import PATIENCE, Health
 from core.images.blocking import Blocking
 from core.images.gc import Collector
 from core.images.holds import Holds
@@ -126,6 +127,14 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
         collector = Collector(
             images=images, content=content, snapshots=snapshotter, holds=holds, blocking=blocking, clock=time.time
         )
+        health = Health(
+            {
+                "metadata": lambda: _check_database(database, metadata),
+                "zygote": lambda: _check_zygote(zygote),
+                "OCI runtime": lambda: _check_runtime(config.handlers[""].binary, filesystem),
+            }
+        )
+        stack.callback(group.create_task(health.run()).cancel)
         yield Core(
             images=images,
             puller=puller,
@@ -141,8 +150,23 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
             metadata=metadata,
             filesystem=filesystem,
             rebooted=_rebooted(config.root),
-            problems=dict,
+            problems=health.problems,
         )
+
+
+async def _check_database(database: Database, metadata: Executor) -> str:
+    await asyncio.get_running_loop().run_in_executor(metadata, database.check)
+    return ""
+
+
+async def _check_zygote(zygote: Zygote) -> str:
+    await zygote.run("probe", {"operation": "lstat", "path": "/"}, deadline=PATIENCE)
+    return ""
+
+
+async def _check_runtime(binary: str, filesystem: Executor) -> str:
+    there = await asyncio.get_running_loop().run_in_executor(filesystem, os.access, binary, os.X_OK)
+    return "" if there else f"{binary} is missing or cannot be run: install it, or name another as runtimes.default"
 
 
 async def _open_network(

@@ -52,6 +52,9 @@ class Cni(Struct, frozen=True, forbid_unknown_fields=True):
     bin_dirs: Annotated[list[str], Meta(description="where plugins are, searched in order")] = field(
         default_factory=lambda: ["/opt/cni/bin", "/usr/lib/cni"]
     )
+    conf_template: Annotated[
+        str, Meta(description="Go template of a conflist, filled in with the node's pod CIDR where conf_dir has none")
+    ] = ""
     builtin: Annotated[
         bool, Meta(description="embedded bridge network while conf_dir has none; a cluster's node leaves this false")
     ] = False
@@ -109,6 +112,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         """All handlers by name, binaries resolved; crun and runc are there without being configured."""
         configured = {name: runtime for name, runtime in self.runtimes.items() if isinstance(runtime, Runtime)}
         found = {name: Runtime() for name in ("crun", "runc") if shutil.which(name)}
+        if not found and not configured:
+            found["crun"] = Runtime()  # a node that lacks one says so in its status, and ends the pods that it has
         return {name: _resolved(name, runtime) for name, runtime in {**found, **configured}.items()}
 
     def default_handler(self) -> str:

@@ -30,6 +30,7 @@ from cri.container.stop import end_containers
 from cri.container.stopping import Stopping
 from cri.events.events import Events
 from cri.events.feed import Feed
+from cri.features import find_features
 from cri.image.deps import ImageDeps
 from cri.image_service import ImageService
 from cri.node import Node
@@ -111,8 +112,7 @@ def core_config(config: Config) -> CoreConfig:
 def all_handlers(config: Config) -> dict[str, Runtime]:
     """All handlers, the default one also as \"\", as the kubelet names it."""
     handlers = config.handlers()
-    default = config.default_handler()
-    return {"": handlers[default], **handlers} if default in handlers else handlers
+    return {"": handlers[config.default_handler()], **handlers}
 
 
 async def wait_signal() -> None:
@@ -134,7 +134,9 @@ class Daemon:
         self._containers = self._container_deps()
         self._sandboxes = self._sandbox_deps()
         self._events = Events(self._sandboxes.sandboxes, self._containers.containers, time.time_ns, Feed())
+        self._features = {name: api.RuntimeHandlerFeatures() for name in core.controllers}
         self._server: grpc.aio.Server | None = None
+        self._background: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Recover what an earlier daemon left and serve; CRI answers when this returns."""
@@ -150,13 +152,20 @@ class Daemon:
         await self._server.start()
         log.info("serving", address=self._config.grpc.address)
         notify("READY=1")
+        self._background = self._group.create_task(self._find_features())
 
     async def stop(self) -> None:
         """Let calls and operations under way finish, then close. Containers run on."""
+        if self._background:
+            self._background.cancel()
         self._events.close()
         if self._server:
             await self._server.stop(GRACE)
         await asyncio.wait_for(self._operations.wait_idle(), GRACE)
+
+    async def _find_features(self) -> None:
+        handlers = core_config(self._config).handlers
+        await find_features(handlers, os.path.join(self._config.state, "features"), self._features)
 
     def _on_shim_death(self, sandbox_id: str) -> None:
         self._group.create_task(pod_died(self._sandboxes, self._containers, sandbox_id))
@@ -213,8 +222,11 @@ class Daemon:
         return Node(
             network=self._core.network,
             problems=self._core.problems,
-            handlers={name: api.RuntimeHandlerFeatures() for name in self._core.controllers},
-            systemd_cgroup=any(one.systemd_cgroup for one in self._config.handlers().values()),
+            handlers=self._features,
+            systemd_cgroup=all_handlers(self._config)[""].systemd_cgroup,
+            conf_dir=self._config.cni.conf_dir,
+            conf_template=self._config.cni.conf_template,
+            filesystem=self._core.filesystem,
             info={"config": msgspec.to_builtins(self._config), "root": self._config.root, "state": self._config.state},
         )
 

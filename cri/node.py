@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from typing import Any
 
 from core.network.network import Network
+from core.network.podcidr import write_network
 from cri import api
 
 RUNTIME_NAME = "crisp"
@@ -23,8 +26,12 @@ class Node:
     problems: Callable[[], Mapping[str, str]]
     """What keeps pods from running now: part to reason; empty when all is well."""
     handlers: Mapping[str, api.RuntimeHandlerFeatures]
-    """By runtime handler, "" for the default."""
+    """By runtime handler, "" for the default; filled in while they are found out."""
     systemd_cgroup: bool
+    conf_dir: str
+    conf_template: str
+    """Of the network that UpdateRuntimeConfig writes; "" leaves it to the cluster's network plugin."""
+    filesystem: Executor
     info: Mapping[str, Any]
     """For verbose Status: the configuration and what was found on the node."""
 
@@ -47,13 +54,20 @@ class Node:
         return api.StatusResponse(
             status=api.RuntimeStatus(conditions=conditions),
             runtime_handlers=[api.RuntimeHandler(name=name, features=has) for name, has in self.handlers.items()],
-            features=api.RuntimeFeatures(supplemental_groups_policy=True),
+            features=api.RuntimeFeatures(supplemental_groups_policy=True, mount_options=True),
             info={key: json.dumps(value) for key, value in self.info.items()} if request.verbose else None,
         )
 
     def runtime_config(self) -> api.RuntimeConfigResponse:
         driver = api.CgroupDriver.SYSTEMD if self.systemd_cgroup else api.CgroupDriver.CGROUPFS
         return api.RuntimeConfigResponse(linux=api.LinuxRuntimeConfiguration(cgroup_driver=driver))
+
+    async def update_runtime_config(self, request: api.UpdateRuntimeConfigRequest) -> None:
+        """Take the node's pod ranges. The network that is written for them is a file, and so outlives us."""
+        cidrs = [one.strip() for one in request.runtime_config.network_config.pod_cidr.split(",") if one.strip()]
+        if cidrs and self.conf_template:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self.filesystem, write_network, self.conf_template, self.conf_dir, cidrs)
 
     def _runtime_condition(self) -> api.RuntimeCondition:
         problems = self.problems()

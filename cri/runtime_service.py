@@ -38,6 +38,10 @@ class RuntimeService:
     async def runtime_config(self, _request: api.RuntimeConfigRequest) -> api.RuntimeConfigResponse:
         return self._node.runtime_config()
 
+    async def update_runtime_config(self, request: api.UpdateRuntimeConfigRequest) -> api.UpdateRuntimeConfigResponse:
+        await self._node.update_runtime_config(request)
+        return api.UpdateRuntimeConfigResponse()
+
     async def run_pod_sandbox(self, request: api.RunPodSandboxRequest) -> api.RunPodSandboxResponse:
         return api.RunPodSandboxResponse(pod_sandbox_id=await run_pod_sandbox(self._sandboxes, request))
 

@@ -62,6 +62,8 @@ class Database:
         Raises FailedPrecondition (written by a newer version), Unavailable (another process has it, or the disk fails).
         """
         self._mu = threading.Lock()
+        self._failing = False
+        """Whether the last transaction could not be made."""
         try:
             self._connection = _open(path)
         except sqlite3.DatabaseError as exc:
@@ -86,7 +88,9 @@ class Database:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
+                self._failing = False
             except sqlite3.Error as exc:
+                self._failing = True
                 raise _translate(exc) from exc
             finally:
                 with contextlib.suppress(sqlite3.Error):  # closed, or the disk has failed already
@@ -94,6 +98,12 @@ class Database:
                         self._connection.execute("ROLLBACK")
             if durable:
                 self._sync()
+
+    def check(self) -> None:
+        """Look whether it can be written again when it could not at last. Raises ResourceExhausted, Unavailable."""
+        if self._failing:
+            with self.transaction() as connection:
+                _touch(connection)
 
     def close(self) -> None:
         """Idempotent."""
@@ -108,6 +118,7 @@ class Database:
         try:
             os.fdatasync(self._wal)
         except OSError as exc:
+            self._failing = True
             kind = ResourceExhausted if exc.errno == errno.ENOSPC else Unavailable
             raise kind(f"metadata: {exc.strerror}") from exc
 
@@ -123,7 +134,13 @@ class Database:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
         with self.transaction() as connection:  # makes the log, or tells that the disk cannot be written
-            connection.execute(f"PRAGMA user_version = {len(migrations)}")
+            _touch(connection)
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    """Write something that changes nothing."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _open(path: str) -> sqlite3.Connection:

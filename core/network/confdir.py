@@ -18,6 +18,8 @@ _PARSERS: dict[str, Callable[[bytes], NetworkConfig]] = {
     ".conf": parse_single,
     ".json": parse_single,
 }
+SUFFIXES = tuple(_PARSERS)
+"""Of the files that can be a configuration."""
 
 
 def load_networks(conf_dir: str, limit: int = 1) -> tuple[NetworkConfig, ...]:

@@ -46,7 +46,11 @@ class Link:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._control.setblocking(False)
-            self.pid = _spawn(arguments, theirs.fileno())
+            try:
+                self.pid = _spawn(arguments, theirs.fileno())
+            except BaseException:
+                self._control.close()
+                raise
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._control, self._receive)
         self._loop.add_reader(self._pidfd, self._reap)

@@ -39,9 +39,9 @@ class ZygoteProcess:
         self._stopped = True
 
     async def start(self) -> None:
-        """Start the process; jobs may be asked for at once and wait until it has loaded."""
+        """Start the process; jobs may be asked for at once and wait until it has loaded. If not, they try again."""
         self._stopped = False
-        self._connect()
+        self._connect_again()
 
     async def stop(self) -> None:
         """End the process and its jobs, but not the detached ones. Idempotent."""
@@ -107,8 +107,17 @@ class ZygoteProcess:
         if self._stopped:
             raise Unavailable("the zygote is stopped")
         if self._link is None:
-            self._link = Link(self._arguments, self._lost)
+            try:
+                self._link = Link(self._arguments, self._lost)
+            except OSError as exc:
+                raise Unavailable(f"the zygote cannot be started: {exc}") from exc
         return self._link
+
+    def _connect_again(self) -> None:
+        try:
+            self._connect()
+        except Unavailable as exc:
+            log.error("no zygote", error=exc)
 
     def _lost(self, link: Link) -> None:
         if self._stopped:
@@ -116,7 +125,7 @@ class ZygoteProcess:
         log.warning("zygote died", pid=link.pid)
         self._link = None
         if link.has_worked:
-            self._connect()
+            self._connect_again()
 
     def _fork(self, job: str, fds: Sequence[int], *, detach: bool) -> tuple[socket.socket, asyncio.Future[Forked]]:
         if job not in self._jobs:

@@ -1,0 +1,91 @@
+"""What an OCI runtime can do on this kernel, found out by doing it.
+
+`features`, the runtimes' own word, is newer than the crun of Debian 12, and says nothing of the kernel. So a container
+with the node's root at /host is run, which prints its mounts:
+
+    <directory>/config.json
+    <directory>/rootfs/{dev,host,proc}/   and links to the node's programs below host
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from asyncio.subprocess import DEVNULL, PIPE
+from dataclasses import dataclass
+
+import msgspec
+
+from core.files.dirs import make_dirs
+from core.log import get_logger
+from core.oci.runtime import VERSION
+
+log = get_logger(__name__)
+
+DEADLINE = 20.0
+"""Seconds: it takes 40 ms, and much longer on a node that is just booting."""
+_LINKS = ("bin", "lib", "lib64", "usr")  # what `cat` and its libraries are found by, usr-merged or not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    recursive_read_only: bool = False
+    """Whether the mount option `rro` holds for the mounts below, too; older runtimes ignore it without a word."""
+
+
+async def probe(binary: str, root: str, directory: str) -> Features:
+    """Run a container with the OCI runtime at `binary`, whose state is below `root`, from a bundle at `directory`.
+
+    No features when it cannot be run: then nothing else runs, either. Idempotent, whatever an earlier crash left.
+    """
+    name = f"crisp-probe-{os.path.basename(directory)}"
+    await asyncio.to_thread(_write_bundle, directory, f"/{name}")
+    await _call(binary, "--root", root, "delete", "--force", name)
+    mounts = await _call(binary, "--root", root, "run", "--bundle", directory, name)
+    return Features(recursive_read_only=all_read_only(mounts, "/host"))
+
+
+def all_read_only(mountinfo: str, place: str) -> bool:
+    """Whether there are mounts at and below `place`, and all are read-only: proc_pid_mountinfo(5)."""
+    rows = [line.split() for line in mountinfo.splitlines()]
+    options = [row[5].split(",") for row in rows if row[4] == place or row[4].startswith(f"{place}/")]
+    return len(options) > 1 and all("ro" in of_mount for of_mount in options)
+
+
+def _write_bundle(directory: str, cgroup: str) -> None:
+    for name in ("dev", "host", "proc"):
+        make_dirs(f"{directory}/rootfs/{name}", 0o700)
+    for name in _LINKS:
+        if not os.path.lexists(f"{directory}/rootfs/{name}"):
+            os.symlink(f"host/{name}", f"{directory}/rootfs/{name}")
+    with open(f"{directory}/config.json", "wb") as file:
+        file.write(msgspec.json.encode({**_SPEC, "linux": {"namespaces": [{"type": "mount"}], "cgroupsPath": cgroup}}))
+
+
+async def _call(*command: str) -> str:
+    """What it wrote; "" when it failed."""
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+    except OSError as exc:
+        log.warning("runtime does not start", command=command[0], error=exc)
+        return ""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            out, said = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        out, said = await process.communicate()
+    if process.returncode and "delete" not in command:
+        log.warning("runtime failed its probe", command=command[0], said=said.decode(errors="replace"))
+    return out.decode(errors="replace")
+
+
+_SPEC = {
+    "ociVersion": VERSION,
+    "root": {"path": "rootfs"},
+    "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["/bin/cat", "/proc/self/mountinfo"], "env": []},
+    "mounts": [
+        {"destination": "/proc", "source": "proc", "type": "proc"},
+        {"destination": "/host", "source": "/", "type": "bind", "options": ["rbind", "rprivate", "rro"]},
+    ],
+}

@@ -1,0 +1,37 @@
+"""What the runtime handlers can do, found out once after start and told by Status."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, MutableMapping
+
+from core.log import get_logger
+from core.oci.features import probe
+from core.shims.bundle import Runtime
+from cri import api
+
+log = get_logger(__name__)
+
+
+async def find_features(
+    handlers: Mapping[str, Runtime], directory: str, features: MutableMapping[str, api.RuntimeHandlerFeatures]
+) -> None:
+    """Put the features of each handler into `features`; bundles are made below `directory`, which stays."""
+    async with asyncio.TaskGroup() as group:
+        for binary in {runtime.binary for runtime in handlers.values()}:
+            names = [name for name, runtime in handlers.items() if runtime.binary == binary]
+            group.create_task(_find(handlers[names[0]], names, directory, features))
+
+
+async def _find(
+    runtime: Runtime, names: list[str], directory: str, features: MutableMapping[str, api.RuntimeHandlerFeatures]
+) -> None:
+    try:
+        found = await probe(runtime.binary, runtime.root, os.path.join(directory, os.path.basename(runtime.binary)))
+    except OSError as exc:
+        log.warning("features of runtime not known", binary=runtime.binary, error=exc)
+        return
+    log.info("features of runtime", binary=runtime.binary, recursive_read_only=found.recursive_read_only)
+    for name in names:
+        features[name].recursive_read_only_mounts = found.recursive_read_only
