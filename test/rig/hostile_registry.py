@@ -162,6 +162,21 @@ def stalled(after=0):
     return behave
 
 
+def held_up(after):
+    """Send `after` bytes of the blob, and the rest when the test releases it."""
+
+    async def behave(registry, request):
+        data = registry.blobs[request.path.rpartition("/")[2]]
+        response = web.StreamResponse(headers={"Content-Length": str(len(data))})
+        await response.prepare(request)
+        await response.write(data[:after])
+        await registry.released.wait()
+        await response.write(data[after:])
+        return response
+
+    return behave
+
+
 def endless():
     """A body without a length and without an end."""
 

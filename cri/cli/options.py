@@ -1,0 +1,75 @@
+"""Options of `crispctl run` that need parsing."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import secrets
+
+import click
+
+from cri import api
+
+_PORT = re.compile(r"(?:(\[[^\]]+\]|[0-9.]+):)?([0-9]{1,5}):([0-9]{1,5})(?:/(tcp|udp|sctp))?")
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,61}[a-z0-9])?")
+
+
+class Port(click.ParamType[api.PortMapping]):
+    """`[ADDRESS:]HOST:CONTAINER[/tcp|udp|sctp]`."""
+
+    name = "[ip:]host:container"
+
+    def convert(
+        self, value: str | api.PortMapping, param: click.Parameter | None, ctx: click.Context | None
+    ) -> api.PortMapping:
+        if isinstance(value, api.PortMapping):
+            return value
+        if not (match := _PORT.fullmatch(value)):
+            self.fail(f"{value!r}: want [ADDRESS:]HOST:CONTAINER[/tcp|udp|sctp]", param, ctx)
+        address, host, container, protocol = match.groups()
+        if not (0 < int(host) < 1 << 16 and 0 < int(container) < 1 << 16):
+            self.fail(f"{value!r}: ports go from 1 to 65535", param, ctx)
+        try:
+            host_ip = str(ipaddress.ip_address(address.strip("[]"))) if address else ""
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return api.PortMapping(
+            protocol=(protocol or "tcp").upper(),
+            host_ip=host_ip,
+            host_port=int(host),
+            container_port=int(container),
+        )
+
+
+class Env(click.ParamType[api.KeyValue]):
+    """`KEY=VALUE`, or `KEY` for the value that it has here."""
+
+    name = "key[=value]"
+
+    def convert(
+        self, value: str | api.KeyValue, param: click.Parameter | None, ctx: click.Context | None
+    ) -> api.KeyValue:
+        if isinstance(value, api.KeyValue):
+            return value
+        key, given, text = value.partition("=")
+        if not key:
+            self.fail(f"{value!r}: want KEY=VALUE", param, ctx)
+        return api.KeyValue(key=key, value=os.fsencode(text if given else os.environ.get(key, "")))
+
+
+class Name(click.ParamType[str]):
+    """Names a pod, a container and a directory, and serves as a hostname."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not _NAME.fullmatch(value):
+            self.fail(f"{value!r}: want 1 to 63 of a-z 0-9 - . beginning and ending with a letter or digit", param, ctx)
+        return value
+
+
+def name_for(image: str) -> str:
+    """A name after the image's, with random digits: `nginx-1f9a3`."""
+    last = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    return f"{re.sub(r'[^a-z0-9]+', '-', last.lower()).strip('-')[:40] or 'container'}-{secrets.token_hex(3)}"

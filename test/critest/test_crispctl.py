@@ -1,0 +1,221 @@
+"""crispctl as its user has it: the inheld_up command against a real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pytest
+
+from cri import api
+from rig.cri_client import CriClient
+from rig.hostile_registry import held_up, hostile_registry
+from rig.images import build, files, layer, sha256
+
+if TYPE_CHECKING:
+    from conftest import Node, Pods
+
+pytestmark = pytest.mark.root
+
+README = Path(__file__).parents[2] / "README.md"
+CRISPCTL = Path(sys.executable).parent / "crispctl"
+
+
+class Crispctl:
+    """`ctl("ps", "--all")` is its standard output; it must succeed, unless another exit code is expected."""
+
+    def __init__(self, node: Node) -> None:
+        self._environment = {
+            **os.environ,
+            "CRISP_ADDRESS": f"unix://{node.base}/run/crisp.sock",
+            "CRISP_LOG_ROOT": str(node.logs),
+            "COLUMNS": "120",
+        }
+
+    def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([CRISPCTL, *arguments], env=self._environment, stdin=subprocess.DEVNULL, **streams)
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        with self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            out, err = process.communicate(timeout=60)
+        return process.returncode, out.decode(), err.decode()
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        got, out, err = self.run(*arguments)
+        assert got == code, err
+        return out
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+    def fails(self, *arguments: str) -> str:
+        """What it says on stderr when it exits with 1."""
+        code, _, err = self.run(*arguments)
+        assert code == 1
+        return err
+
+
+@pytest.fixture
+def ctl(node: Node) -> Crispctl:
+    return Crispctl(node)
+
+
+def test_every_command_that_the_readme_shows_works(ctl: Crispctl, client: CriClient, node: Node) -> None:
+    commands = [shlex.split(line)[1:] for line in README.read_text().splitlines() if line.startswith("    crispctl ")]
+    assert len(commands) > 10
+    client.RemoveImage(api.RemoveImageRequest(image=api.ImageSpec(image=node.image)))
+    shown = {}
+    for words in commands:
+        arguments = [node.image if word.startswith("docker.io/") else word for word in words]
+        shown[" ".join(words)] = ctl(*arguments)
+        if words[0] == "run":
+            node.sandboxes.update(pod["id"] for pod in ctl.json("pods")["items"])
+    output = {words.split()[0]: text for words, text in shown.items()}
+    assert "NetworkReady" in output["info"]
+    assert output["run"] == "web\n"
+    assert output["exec"] == "web\n"
+    assert output["pods"].split()[:6] == ["POD", "NAME", "NAMESPACE", "STATE", "AGE", "HANDLER"]
+    assert " ready " in output["pods"]
+    assert node.image in output["images"]
+    assert ctl.json("images") == {"images": []}
+
+
+def test_run_prints_what_the_container_writes_and_exits_with_its_code(ctl: Crispctl, node: Node) -> None:
+    script = "echo $GREETING; echo err >&2; printf tail; exit 3"
+    code, out, err = ctl.run("run", "--rm", "-e", "GREETING=hi", node.image, "sh", "-c", script)
+    assert (code, out, err) == (3, "hi\ntail", "err\n")
+    assert ctl.json("pods") == {"items": []}
+    assert list(node.logs.iterdir()) == []
+    entries = ctl("run", "--rm", "--json", node.image, "echo", "one").splitlines()
+    assert [(entry["stream"], entry["text"]) for entry in map(json.loads, entries)] == [("stdout", "one")]
+
+
+def test_an_interrupted_run_stops_its_container_and_removes_it(ctl: Crispctl, node: Node) -> None:
+    script = "trap 'exit 7' TERM; echo up; while true; do sleep 0.05; done"
+    process = ctl.start("run", "--rm", node.image, "sh", "-c", script, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert ctl.json("pods") == {"items": []}
+
+
+def test_what_run_cannot_start_leaves_nothing(ctl: Crispctl, node: Node) -> None:
+    assert "no/such/program" in ctl.fails("run", "--rm", "--name", "x", node.image, "/no/such/program")
+    assert "connection refused" in ctl.fails("run", "--rm", "--name", "x", "127.0.0.1:1/none:1")
+    assert node.left() == []
+
+
+def test_logs_follow_a_container_across_rotation_to_its_end(ctl: Crispctl, client: CriClient, pods: Pods) -> None:
+    _, container = pods.start("echo first; until test -e /tmp/go; do sleep 0.02; done; echo last; echo end >&2")
+    path = Path(client.ContainerStatus(api.ContainerStatusRequest(container_id=container)).status.log_path)
+    with ctl.start("logs", "-f", container[:6], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"first\n"
+        path.rename(f"{path}.1")
+        client.ReopenContainerLog(api.ReopenContainerLogRequest(container_id=container))
+        ctl("exec", container, "touch", "/tmp/go")
+        assert sorted(process.stdout.read().splitlines()) == [b"end", b"last"]
+    assert process.returncode == 0
+
+
+def test_exec_exits_with_the_commands_code_and_keeps_the_streams_apart(ctl: Crispctl, pods: Pods) -> None:
+    _, container = pods.start("sleep 1000")
+    assert ctl.run("exec", container, "sh", "-c", "echo out; echo err >&2; exit 9") == (9, "out\n", "err\n")
+    answer = json.loads(ctl("exec", "--json", container, "echo", "out"))
+    assert answer == {"stdout": "out\n", "stderr": "", "exitCode": 0}
+    assert "deadline exceeded" in ctl.fails("exec", "--timeout", "1", container, "sleep", "1000")
+
+
+def test_lists_show_what_there_is_as_tables_and_as_json(ctl: Crispctl, pods: Pods, node: Node) -> None:
+    pod, container = pods.start("sleep 1000")
+    other, _ = pods.start("true")
+    assert {one["id"] for one in ctl.json("pods")["items"]} == {pod, other}
+    assert [one["id"] for one in ctl.json("ps")["containers"]] == [container]
+    assert len(ctl.json("ps", "--all")["containers"]) == 2
+    assert [one["podSandboxId"] for one in ctl.json("ps", "--all", "--pod", other)["containers"]] == [other]
+    assert container[:13] in ctl("ps")
+    assert ctl.json("info")["status"]["conditions"][0]["type"] == "RuntimeReady"
+    assert json.loads(ctl("inspect", pod))["status"]["id"] == pod
+    assert json.loads(ctl("inspect", container))["info"]["sandboxID"] == pod
+    assert json.loads(ctl("inspect", node.image))["status"]["repoTags"] == [node.image]
+
+
+def test_containers_and_pods_are_stopped_and_removed_and_what_runs_is_not(ctl: Crispctl, pods: Pods) -> None:
+    pod, container = pods.start("trap 'exit 7' TERM; while true; do sleep 0.05; done")
+    ctl("exec", container, "true")
+    assert "runs: stop it first" in ctl.fails("rm", container)
+    assert "runs: stop it first" in ctl.fails("rmp", pod)
+    assert ctl("stop", container).strip() == container
+    assert ctl.json("inspect", container)["status"]["exitCode"] == 7
+    assert ctl.json("rm", container) == [container]
+    assert ctl("stopp", pod) == ctl("rmp", pod) == f"{pod}\n"
+    forced, _ = pods.start("sleep 1000")
+    ctl("rmp", "--force", forced)
+    assert ctl.json("pods") == {"items": []}
+
+
+def test_of_several_things_those_that_are_there_are_done_and_the_others_named(ctl: Crispctl, pods: Pods) -> None:
+    _, container = pods.start("true")
+    code, out, err = ctl.run("rm", "--force", "none", container)
+    assert (code, out, err) == (1, f"{container}\n", "Error: there is no container 'none'\n")
+    assert "no image" in ctl.fails("rmi", "127.0.0.1:1/none:1")
+    assert "no container, pod or image" in ctl.fails("inspect", "none")
+
+
+@pytest.mark.timeout(60)
+async def test_a_pull_shows_its_layers_on_a_terminal_and_only_the_id_elsewhere(ctl: Crispctl) -> None:
+    built = build([layer(files({"a": os.urandom(1 << 20)})), layer(files({"b": os.urandom(1 << 20)}))])
+    async with hostile_registry() as registry:
+        name = registry.add(built, "test/pull", "1")
+        registry.on(f"/blobs/{sha256(built.layers[0].data)}", held_up(after=1 << 19), times=1)
+        terminal, process = on_terminal(ctl, "pull", name)
+        shown = await asyncio.to_thread(read_until, terminal, b"0.5/1.0 MiB downloading")
+        registry.released.set()
+        shown += await asyncio.to_thread(read_until, terminal, b"")
+        assert process.wait() == 0
+        assert shown.count(b"1.0/1.0 MiB done") >= 2
+        assert shown.splitlines()[-1].decode().endswith(built.id)
+        assert await asyncio.to_thread(ctl.run, "pull", name) == (0, f"{built.id}\n", "")
+        assert await asyncio.to_thread(ctl.json, "pull", name) == {"image": name, "id": built.id}
+        assert "not found" in await asyncio.to_thread(ctl.fails, "pull", f"{registry.host}/test/pull:none")
+
+
+def on_terminal(ctl: Crispctl, *arguments: str) -> tuple[BinaryIO, subprocess.Popen[bytes]]:
+    """The command with a terminal for its output, and what comes out of that."""
+    ours, theirs = pty.openpty()
+    process = ctl.start(*arguments, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    return open(ours, "rb", buffering=0), process
+
+
+def read_until(terminal: BinaryIO, wanted: bytes) -> bytes:
+    """What comes, colours taken off, until there is `wanted`; all of it, and the terminal closed, for b""."""
+    shown, deadline = b"", time.monotonic() + 20
+    with contextlib.suppress(OSError):  # EIO: the last process has closed it
+        while not (wanted and wanted in shown):
+            assert time.monotonic() < deadline, shown[-2000:]
+            shown = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown + terminal.read(65536))
+        return shown
+    terminal.close()
+    assert not wanted, shown
+    return shown
+
+
+def test_a_daemon_that_has_gone_is_said_with_what_helps(ctl: Crispctl, node: Node) -> None:
+    node.end(signal.SIGKILL)
+    assert "start crispd" in ctl.fails("ps")
+    assert "start crispd" in ctl.fails("pull", node.image)
+
