@@ -35,10 +35,14 @@ demo: setup ## a pod from a real image, end to end (root)
 bench: setup ## Crisp and Debian's containerd side by side, as ratios (root)
 	PYTHONPATH=.:test $(BIN)/python test/bench/run.py
 
+POINTS ?= 1000
+crash: setup ## kill crispd and its shims at POINTS named steps and look what is lost or left (root; SEED=n repeats a run)
+	test/fault/alone $(BIN)/python test/fault/crash.py --points $(POINTS) $(if $(SEED),--seed $(SEED))
+
 proto: $(VENV)/ready ## regenerate the code beside our .proto files
 	$(BIN)/python tools/generate_api.py
 
 lock: $(VENV)/ready ## rewrite requirements.lock from pyproject.toml
 	tools/lock.sh
 
-.PHONY: help setup packages check test demo bench proto lock
+.PHONY: help setup packages check test demo bench crash proto lock

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 
 from core.errdefs import DataLoss, ResourceExhausted, Unavailable
+from core.failpoint import failpoint
 from core.files.atomic import write_atomic
 from core.files.dirs import fsync_dir, remove_tree
 from core.types import Digest
@@ -96,7 +97,9 @@ class LocalWriter:
         if os.path.exists(path):
             return
         os.fsync(self._fd)
+        failpoint("content.commit.synced")
         os.rename(self.path, path)
+        failpoint("content.commit.renamed")
         fsync_dir(os.path.dirname(path))
 
     def _hash_file(self, hashed: hashlib._Hash) -> int:

@@ -53,6 +53,7 @@ class Collector:
             for blob in await self._blocking(self._unneeded_blobs, needed):
                 await self._remove(blob, partial(self._content.delete, blob))
             await self._blocking(self._remove_old_ingests)
+            await self._blocking(self._snapshots.cleanup)
 
     async def _remove(self, name: str, remove: Callable[[], None]) -> None:
         """Unless somebody needs it by now: pulls go on while other things are removed."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from core.content.content import ContentStore
 from core.errdefs import NotFound
+from core.failpoint import failpoint
 from core.images.blocking import Blocking
 from core.images.documents import DocumentReader, Documents
 from core.images.flights import Flights
@@ -91,6 +92,7 @@ class Puller:
     async def _pull(self, key: _Key, progress: PullProgress) -> Image:
         repository = await self._registry.repository(key.reference, key.credentials)
         resolved = await repository.resolve()
+        failpoint("pull.resolved")
         async with self._holds.hold() as hold:
             await hold.add(resolved.descriptor.digest)
             image = await self._known(key.reference, resolved, hold)
@@ -98,7 +100,9 @@ class Puller:
                 image = await self._fetch(repository, resolved, hold, progress)
             names = _names(key.reference, resolved)
             image = replace(image, pinned=image.pinned or not self._pinned.isdisjoint(names))
-            return await self._blocking(self._images.put, image, names)
+            stored = await self._blocking(self._images.put, image, names)
+            failpoint("pull.recorded")
+            return stored
 
     async def _known(self, reference: Reference, resolved: Resolved, hold: Hold) -> Image | None:
         """The image by its digest, if it is here and whole."""
@@ -114,6 +118,7 @@ class Puller:
     ) -> Image:
         reader = DocumentReader(self._content, self._blocking, repository, hold, self._platform)
         documents = await reader.read(resolved)
+        failpoint("pull.documents")
         image = _image(documents, self._clock())
         await hold.add(*names_of(image))
         stack = Stack(
@@ -125,6 +130,7 @@ class Puller:
         )
         if await self._layers.unpack(stack, progress.states):
             await self._blocking(self._snapshots.sync)
+            failpoint("pull.synced")
         return image
 
 

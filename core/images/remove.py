@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.failpoint import failpoint
 from core.images.blocking import Blocking
 from core.images.gc import Collector
 from core.images.images import Image, ImageStore
@@ -20,5 +21,6 @@ class Remover:
         A crash in between leaves blobs and snapshots without an image, which the next collection removes.
         """
         image = await self._blocking(self._images.remove, image_id)
+        failpoint("image.remove.forgotten")
         await self._collector.collect()
         return image

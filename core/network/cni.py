@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from core.errdefs import CrispError, NotFound, Unavailable
+from core.failpoint import failpoint
 from core.linux.ns import is_pinned
 from core.log import get_logger
 from core.network import chain, retries
@@ -156,10 +157,13 @@ class CniNetwork:
         self._attachments[attachment.pod_id] = attachment
         try:
             await self._blocking(self._files.put, attachment)
+            failpoint("cni.add.recorded")
             attached = await self._run_plugins(attachment)
+            failpoint("cni.add.attached")
             self._attachments[attachment.pod_id] = attached
             result = _result(attached)
             await self._blocking(self._files.put_results, attached)
+            failpoint("cni.add.cached")
         except CrispError:
             await self._undo(attachment.pod_id)
             raise
@@ -196,7 +200,9 @@ class CniNetwork:
         try:
             for interface in reversed(attachment.interfaces):
                 await self._run_delete(attachment, interface, netns)
+            failpoint("cni.del.detached")
             await self._blocking(self._files.delete, attachment.pod_id)
+            failpoint("cni.del.forgotten")
         except BaseException:
             self._detach_later(attachment.pod_id)
             raise

@@ -12,6 +12,7 @@ from core.api.crisp_shim_pb2 import IdMapping as IdMappingMessage
 from core.api.crisp_shim_pb2 import SandboxOptions
 from core.api.sandbox_pb2 import CreateSandboxRequest
 from core.errdefs import CrispError, InvalidArgument, Unavailable
+from core.failpoint import failpoint
 from core.log import get_logger
 from core.sandbox.controller import IdMapping, NamespaceMode, Sandbox, SandboxController, SandboxSpec
 from core.shims.bundle import Runtime
@@ -41,6 +42,7 @@ class PinnedController:
         try:
             client = await shim.client()
             await client.create_sandbox(_create_request(spec, shim))
+            failpoint("sandbox.start.pinned")
             return await _sandbox(spec, shim, client)
         except BaseException:
             await asyncio.shield(self._manager.remove(spec.id))

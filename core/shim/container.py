@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.errdefs import CrispError, FailedPrecondition
+from core.failpoint import failpoint
 from core.linux.cgroup import CgroupLayout
 from core.log import get_logger
 from core.shim.cgroup import ContainerCgroup
@@ -87,6 +88,7 @@ class Container:
             else:
                 await self._create_with_pipes()
             self._cgroup = ContainerCgroup.of(self._layout, self.pid)
+            failpoint("shim.create.created")
         except BaseException:
             self._release()
             with contextlib.suppress(CrispError):
@@ -128,6 +130,7 @@ class Container:
         if self.state is not State.CREATED:
             raise FailedPrecondition(f"container {self.id} is {self.state.value}, not created")
         await self.runtime.start(self.id)
+        failpoint("shim.start.started")
         if self.state is State.CREATED:  # it may have exited meanwhile
             self.state = State.RUNNING
 
@@ -135,11 +138,13 @@ class Container:
         """Watch the first process to its end and see to everything that must come before the news of it."""
         assert self.process is not None
         code = await self.process.exit
+        failpoint("shim.exit.seen")
         await self._end_leftovers()
         await asyncio.gather(*(pump.drain() for pump in self._pumps))
         oom = code == SIGKILL_CODE and not self._killed and self._cgroup is not None and self._cgroup.oom_killed()
         self.exit = ExitRecord.now(self.pid, code, oom_killed=oom)
         self.exit.save(self.bundle)
+        failpoint("shim.exit.saved")
         self.state = State.STOPPED
         self._release()
         on_exit(self)
@@ -174,6 +179,7 @@ class Container:
         if self.state in (State.RUNNING, State.PAUSED):
             raise FailedPrecondition(f"container {self.id} is {self.state.value}: kill it first")
         await self.runtime.delete(self.id, force=True)
+        failpoint("shim.delete.deleted")
         if self.exit is None:  # created, never started
             await self.exited.wait()
 

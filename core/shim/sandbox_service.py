@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.api import crisp_shim_pb2, sandbox_pb2, types_pb2
 from core.errdefs import FailedPrecondition, Unimplemented
+from core.failpoint import failpoint
 from core.linux.ns import pin
 from core.shim.init import start_init
 from core.shim.namespaces import FLAGS, make_namespaces, make_shm, remove_namespaces
@@ -44,6 +45,7 @@ class SandboxService:
         options = _options(request.options)
         try:
             self._make(options)
+            failpoint("shim.sandbox.made")
         except BaseException:
             self._remove()
             raise
@@ -59,6 +61,7 @@ class SandboxService:
             make_namespaces(self._namespaces, names, options.hostname, options.sysctls)
         if options.ipc:
             make_shm(self._shm, options.shm_size)
+            failpoint("shim.sandbox.shm")
         if options.pid:
             self._start_init(names)
 
@@ -79,6 +82,7 @@ class SandboxService:
     async def stop_sandbox(self, _request: sandbox_pb2.StopSandboxRequest) -> sandbox_pb2.StopSandboxResponse:
         """End the init, unpin, unmount. Idempotent."""
         self._remove()
+        failpoint("shim.sandbox.removed")
         self._stopped.set()
         return sandbox_pb2.StopSandboxResponse()
 

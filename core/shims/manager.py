@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 
 from core.errdefs import CrispError, NotFound, Unavailable
+from core.failpoint import failpoint
 from core.files.dirs import make_dirs
 from core.linux.pidfd import ProcessIdentity
 from core.log import get_logger
@@ -72,9 +73,11 @@ class ShimManager:
         """
         directory = self.directory(sandbox_id)
         directory.make(runtime, group)
+        failpoint("shim.start.directory")
         args = {"id": sandbox_id, "dir": directory.path, "events": self.events_address, "namespace": NAMESPACE}
         with listen(directory.socket) as listener:  # the shim's alone from then on: a dead one refuses connections
             pid = await self._zygote.detach("shim", args, fds=[listener.fileno()])
+        failpoint("shim.start.forked")
         try:
             return self._watch(sandbox_id, directory, runtime, ProcessIdentity.of(pid))
         except ProcessLookupError as exc:
@@ -102,7 +105,9 @@ class ShimManager:
             self._shims.pop(sandbox_id, None)
             await shim.end()
             shim.leave()
+        failpoint("shim.remove.ended")
         await self._end_leftovers(directory)
+        failpoint("shim.remove.swept")
         await asyncio.to_thread(directory.remove)
 
     def ids(self) -> list[str]:

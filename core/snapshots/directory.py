@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from core.errdefs import FailedPrecondition
+from core.failpoint import failpoint
 from core.files.dirs import make_dirs, remove_tree
 from core.files.usage import disk_usage
 from core.linux.fs import syncfs
@@ -58,6 +59,7 @@ class SnapshotDirectory:
         self._root = root
         self._boot_id = boot_id or _read_boot_id()
         self._index = Index(self._load())
+        self._leftovers = [entry for entry in os.listdir(root) if entry.startswith((_NEW, _REMOVED))]
         self._syncing = threading.Lock()
 
     def path(self, name: str, *inner: str) -> str:
@@ -81,8 +83,10 @@ class SnapshotDirectory:
             undo.callback(remove_tree, staged)
             os.mkdir(staged, 0o700)
             fill(staged)
+            failpoint("snapshot.prepare.filled")
             write_meta(staged, meta)
             os.rename(staged, self.path(key))
+            failpoint("snapshot.prepare.renamed")
             self._index.publish(meta)
             undo.pop_all()
 
@@ -103,8 +107,10 @@ class SnapshotDirectory:
             meta = replace(meta, usage=usage or self.usage(key))
             remove_tree(self.path(key, WORK))
             write_meta(self.path(key), meta)
+            failpoint("snapshot.commit.written")
             undo.callback(write_meta, self.path(key), active)
             os.rename(self.path(key), self.path(name))
+            failpoint("snapshot.commit.renamed")
             self._index.publish(meta, instead_of=active)
             undo.pop_all()
 
@@ -112,6 +118,7 @@ class SnapshotDirectory:
         """See Snapshotter.remove."""
         removed = self._aside()
         self._index.remove(name, lambda: os.rename(self.path(name), removed))
+        failpoint("snapshot.remove.renamed")
         remove_tree(removed)
 
     def usage(self, name: str) -> Usage:
@@ -139,9 +146,9 @@ class SnapshotDirectory:
 
     def cleanup(self) -> None:
         """See Snapshotter.cleanup."""
-        for entry in os.listdir(self._root):
-            if entry.startswith((_NEW, _REMOVED)):
-                remove_tree(os.path.join(self._root, entry))
+        while self._leftovers:
+            remove_tree(os.path.join(self._root, self._leftovers[-1]))
+            self._leftovers.pop()
 
     def _aside(self) -> str:
         return os.path.join(self._root, _REMOVED + secrets.token_hex(8))

@@ -95,4 +95,4 @@ class Snapshotter(Protocol):
         """Make every committed snapshot durable: one syncfs of the store's filesystem."""
 
     def cleanup(self) -> None:
-        """Remove what crashes left behind. Only while nothing is being prepared, committed or removed."""
+        """Remove what the store found half made or half removed when it was opened."""

@@ -15,6 +15,7 @@ from core.api import events_pb2
 from core.api.crisp_shim_pb2 import ExecSyncRequest
 from core.api.task_v3_pb2 import UpdateTaskRequest
 from core.errdefs import DeadlineExceeded, NotFound, Unavailable
+from core.failpoint import failpoint
 from core.shims.client import ShimClient
 from core.shims.manager import Liveness, ShimManager
 from core.tasks.events import EventsService
@@ -58,6 +59,7 @@ class ShimTasks:
         client = await shim.client()
         earlier = self._exits.forget(container_id)
         shim.directory.add_container(container_id, bundle)
+        failpoint("task.create.noted")
         self._exits.expect(container_id, bundle)
         try:
             pid = await client.create(create_request(shim.runtime, container_id, bundle, rootfs, io))
@@ -117,6 +119,7 @@ class ShimTasks:
                 return await self.delete(sandbox_id, container_id)
             shim = None  # dead, and what it ran was ended
         exit_ = await self._delete(await shim.client(), container_id) if shim else None
+        failpoint("task.delete.deleted")
         self._exits.forget(container_id)
         self._manager.directory(sandbox_id).forget_container(container_id)
         return exit_

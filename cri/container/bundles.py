@@ -16,6 +16,7 @@ import errno
 import os
 
 from core.errdefs import NotFound
+from core.failpoint import failpoint
 from core.files.dirs import make_dirs, remove_tree
 from core.linux.mount import MNT_DETACH, mount_all, umount2
 from core.snapshots.snapshotter import Snapshotter
@@ -42,13 +43,18 @@ class Bundles:
         """
         rootfs = self.rootfs(container_id)
         make_dirs(rootfs, 0o700)
-        mount_all(self._snapshotter.prepare(container_id, chain_id), rootfs)
+        failpoint("bundle.prepare.made")
+        mounts = self._snapshotter.prepare(container_id, chain_id)
+        failpoint("bundle.prepare.snapshot")
+        mount_all(mounts, rootfs)
+        failpoint("bundle.prepare.mounted")
         return rootfs
 
     def write_spec(self, container_id: str, spec: bytes) -> None:
         # Not synced: the state directory is a tmpfs, and a crash before the record makes the bundle garbage.
         with open(self._spec_path(container_id), "wb", opener=_private) as file:
             file.write(spec)
+        failpoint("bundle.spec.written")
 
     def spec(self, container_id: str) -> bytes:
         """The OCI runtime spec as written. Raises NotFound."""
@@ -61,8 +67,10 @@ class Bundles:
     def remove(self, container_id: str) -> None:
         """Unmount, drop the snapshot and the directory. Success when absent."""
         _unmount(self.rootfs(container_id))
+        failpoint("bundle.remove.unmounted")
         with contextlib.suppress(NotFound):
             self._snapshotter.remove(container_id)
+        failpoint("bundle.remove.unsnapped")
         remove_tree(self.path(container_id))
 
     def ids(self) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from core.errdefs import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from core.failpoint import failpoint
 from core.images.images import Image
 from core.images.lookup import find_image
 from core.log import get_logger
@@ -60,12 +61,14 @@ async def _create(
         operation.step = "bundle"
         prepared = loop.run_in_executor(deps.filesystem, _prepare, deps, pod, request, image, container_id)
         container = await asyncio.shield(prepared)
+        failpoint("container.create.prepared")
         operation.step = "record"
         current = deps.sandboxes.find(pod.id)
         if current is None or current.stopped:
             raise FailedPrecondition(f"sandbox {pod.id} was stopped meanwhile")
         await deps.containers.put(container)
         undo.pop_all()
+    failpoint("container.create.recorded")
     log.info("container created", container_id=container_id, name=operation.name, image=image.id)
     return container_id
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from core.failpoint import failpoint
 from core.log import get_logger
 from core.tasks.tasks import TaskExit
 from cri.store.container import Container
@@ -31,7 +32,9 @@ class Exits:
 
     async def record(self, container: Container) -> None:
         """Store an exited container and wake its waiters."""
+        failpoint("container.exit.told")
         await self._containers.put(container)
+        failpoint("container.exit.recorded")
         log.info("container exited", container_id=container.id, exit_code=container.exit_code, reason=container.reason)
         waiting = self._waiting.pop(container.id, None)
         if waiting:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from core.errdefs import NotFound, Unavailable
+from core.failpoint import failpoint
 from core.log import get_logger
 from cri.container.deps import ContainerDeps
 from cri.container.start import delete_task
@@ -34,10 +35,13 @@ async def _remove(deps: ContainerDeps, container: Container) -> None:
         await kill_container(deps, container)
     try:
         await delete_task(deps, container)
+        failpoint("container.remove.task")
     except Unavailable as exc:  # its shim is gone, and its processes with it: the directories are all that is left
         log.warning("removing a container without its shim", container_id=container.id, error=exc)
     await asyncio.get_running_loop().run_in_executor(deps.filesystem, deps.bundles.remove, container.id)
+    failpoint("container.remove.bundle")
     await deps.containers.delete(container.id)
+    failpoint("container.remove.forgotten")
     deps.stopping.forget(container.id)
     deps.operations.release(container.name)
     log.info("container removed", container_id=container.id, name=container.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.errdefs import CrispError, FailedPrecondition, NotFound
+from core.failpoint import failpoint
 from core.log import get_logger
 from core.tasks.tasks import TaskIO
 from cri import api
@@ -61,10 +62,13 @@ async def _run_task(deps: ContainerDeps, container: Container) -> None:
         log_path=container.log_path, stdin=config.stdin, stdin_once=config.stdin_once, terminal=config.tty
     )
     pid = await deps.tasks.create(container.sandbox_id, container.id, deps.bundles.path(container.id), io=io)
+    failpoint("container.start.created")
     try:
         started = replace(container, pid=pid, started_at=max(deps.clock(), container.created_at))
         await deps.containers.put(started)
+        failpoint("container.start.recorded")
         await deps.tasks.start(container.sandbox_id, container.id)
+        failpoint("container.start.started")
     except CrispError:
         await delete_task(deps, container)
         raise

@@ -7,6 +7,7 @@ import contextlib
 import signal
 
 from core.errdefs import DeadlineExceeded, NotFound
+from core.failpoint import failpoint
 from core.log import get_logger
 from cri.container.deps import ContainerDeps
 from cri.store.container import Container
@@ -37,12 +38,14 @@ async def _asked(deps: ContainerDeps, container: Container, timeout: float) -> b
     """Ask the container to end; whether it did within `timeout` seconds."""
     if deps.stopping.begin(container.id):
         await deps.tasks.kill(container.sandbox_id, container.id, container.stop_signal)
+        failpoint("container.stop.asked")
     return await deps.exits.wait_exited(container.id, timeout)
 
 
 async def kill_container(deps: ContainerDeps, container: Container) -> None:
     """SIGKILL everything in the container and wait for its exit."""
     await deps.tasks.kill(container.sandbox_id, container.id, signal.SIGKILL, all_processes=True)
+    failpoint("container.stop.killed")
     if not await deps.exits.wait_exited(container.id, KILL_WAIT):
         raise DeadlineExceeded(f"container {container.id} is still there {KILL_WAIT:.0f} s after SIGKILL")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from core.errdefs import NotFound
+from core.failpoint import failpoint
 from core.log import get_logger
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.stop import stop_locked
@@ -26,8 +27,12 @@ async def remove_pod_sandbox(deps: SandboxDeps, sandbox_id: str) -> None:
             return
         await stop_locked(deps, pod)
         await deps.remove_containers(pod.id)
+        failpoint("sandbox.remove.emptied")
         await deps.controller_of(pod).remove(pod.id)
+        failpoint("sandbox.remove.removed")
         await asyncio.get_running_loop().run_in_executor(deps.filesystem, deps.files.remove, pod.id)
+        failpoint("sandbox.remove.unfiled")
         await deps.sandboxes.delete(pod.id)
+        failpoint("sandbox.remove.forgotten")
         deps.operations.release(pod.name)
     log.info("sandbox removed", sandbox_id=pod.id, pod=pod.name)

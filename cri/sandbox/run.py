@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from core.errdefs import AlreadyExists
+from core.failpoint import failpoint
 from core.log import get_logger
 from core.network.network import NetworkResult
 from core.sandbox.controller import Sandbox, SandboxSpec
@@ -49,8 +50,10 @@ async def _run(deps: SandboxDeps, request: api.RunPodSandboxRequest, operation: 
     async with undoing() as undo:
         operation.step = "namespaces"
         sandbox = await _start(deps, undo, request, sandbox_id)
+        failpoint("sandbox.run.started")
         operation.step = "network"
         result = await _attach(deps, undo, sandbox, config)
+        failpoint("sandbox.run.attached")
         operation.step = "record"
         pod = PodSandbox(
             id=sandbox_id,
@@ -65,6 +68,7 @@ async def _run(deps: SandboxDeps, request: api.RunPodSandboxRequest, operation: 
         )
         await deps.sandboxes.put(pod)
         undo.pop_all()
+    failpoint("sandbox.run.recorded")
     log.info("sandbox started", sandbox_id=sandbox_id, pod=operation.name, ips=",".join(pod.ips))
     return sandbox_id
 

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import replace
 
 from core.errdefs import NotFound
+from core.failpoint import failpoint
 from core.log import get_logger
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.network import pod_network
@@ -28,9 +29,13 @@ async def stop_pod_sandbox(deps: SandboxDeps, sandbox_id: str) -> None:
 async def stop_locked(deps: SandboxDeps, pod: PodSandbox) -> None:
     """As above, by a caller that holds the pod's lock."""
     await deps.end_containers(pod.id)
+    failpoint("sandbox.stop.ended")
     if pod.sandbox.netns:
         await deps.network.detach(pod_network(pod.id, pod.sandbox.netns, pod.request()))
+        failpoint("sandbox.stop.detached")
     await deps.controller_of(pod).stop(pod.id)
+    failpoint("sandbox.stop.unpinned")
     if not pod.stopped:
         await deps.sandboxes.put(replace(pod, stopped=True))
+        failpoint("sandbox.stop.recorded")
         log.info("sandbox stopped", sandbox_id=pod.id, pod=pod.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -53,10 +54,12 @@ class Node:
         """Sections beyond the common ones, for the next start."""
         (self.base / "config.toml").write_text(CONFIG.format(base=self.base, extra=extra))
 
-    def start(self) -> CriClient:
+    def start(self, failpoints: str = "") -> CriClient:
+        """Start the daemon; return when it answers. `failpoints` as core.failpoint has them."""
         with (self.base / "crispd.log").open("ab") as log:
             command = [sys.executable, "-m", "cri", "--config", str(self.base / "config.toml")]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            environment = {**os.environ, "CRISP_FAILPOINTS": failpoints}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         client = CriClient(str(self.base / "run/crisp.sock"))
         client.wait_ready()
         return client

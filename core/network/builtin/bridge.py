@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from core.errdefs import CrispError, DeadlineExceeded, Unavailable
+from core.failpoint import failpoint
 from core.log import get_logger
 from core.network import retries
 from core.network.blocking import Blocking
@@ -145,6 +146,7 @@ class BridgeNetwork:
         connected = replace(lease, connected=True)
         try:
             await self._make_bridge()
+            failpoint("bridge.attach.bridge")
             await self._blocking(self._connect_blocking, lease, connected)
         except CrispError:
             await self._undo(lease)
@@ -157,10 +159,14 @@ class BridgeNetwork:
 
     def _connect_blocking(self, lease: Lease, connected: Lease) -> None:
         self._files.put(lease)
+        failpoint("bridge.attach.leased")
         gateways = [pool.gateway for pool in self._pools]
         links.connect(lease, self._config.bridge, [ipaddress.ip_interface(text) for text in lease.addresses], gateways)
+        failpoint("bridge.attach.linked")
         ports.open_ports(self._config.bridge, lease)
+        failpoint("bridge.attach.ports")
         self._files.put(connected)
+        failpoint("bridge.attach.connected")
 
     async def _release(self, lease: Lease) -> None:
         """Undo the lease, whole or half done; if that fails, try again in the background."""
@@ -176,8 +182,11 @@ class BridgeNetwork:
 
     def _release_blocking(self, lease: Lease) -> None:
         ports.close_ports(self._config.bridge, lease)
+        failpoint("bridge.detach.ports")
         links.remove(lease.link)
+        failpoint("bridge.detach.unlinked")
         self._files.delete(lease.pod_id)
+        failpoint("bridge.detach.released")
 
     async def _undo(self, lease: Lease) -> None:
         try:
