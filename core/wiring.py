@@ -32,6 +32,7 @@ from core.network.builtin.bridge import BridgeConfig, open_bridge
 from core.network.choice import ChosenNetwork
 from core.network.cni import CniConfig, open_cni
 from core.network.network import Network
+from core.remotes.keychain import Keychain
 from core.remotes.registry import Registry
 from core.sandbox.controller import SandboxController
 from core.sandbox.pinned import PinnedController
@@ -57,6 +58,7 @@ class CoreConfig:
     handlers: Mapping[str, Runtime]
     """OCI runtimes by runtime handler; "" is the default one."""
     registry_config: str
+    registry_auth: str
     cni: CniConfig
     builtin: bool
     bridge: str
@@ -105,7 +107,13 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
         stack.callback(shims.leave)
         tasks = ShimTasks(shims)
         await stack.enter_async_context(tasks.listening())
-        registry = await stack.enter_async_context(Registry(config_path=config.registry_config, executor=filesystem))
+        registry = await stack.enter_async_context(
+            Registry(
+                config_path=config.registry_config,
+                executor=filesystem,
+                keychain=Keychain(config.registry_auth),
+            )
+        )
         network = await _open_network(config, stack, filesystem, group)
         controller = PinnedController(shims, config.handlers)
         images, holds, blocking = SqliteImages(database), Holds(), Blocking(filesystem)

@@ -37,6 +37,9 @@ class RegistryConfig(Struct, frozen=True, forbid_unknown_fields=True):
     config_path: Annotated[str, Meta(description="directory of <host>/hosts.toml, containerd's layout")] = (
         "/etc/crisp/certs.d"
     )
+    auth_file: Annotated[
+        str, Meta(description="the node's credentials for registries and mirrors, Docker's config.json; empty: none")
+    ] = ""
 
 
 class Images(Struct, frozen=True, forbid_unknown_fields=True):

@@ -100,6 +100,7 @@ def core_config(config: Config) -> CoreConfig:
         state=config.state,
         handlers=handlers,
         registry_config=config.registry.config_path,
+        registry_auth=config.registry.auth_file,
         cni=CniConfig(conf_dir=config.cni.conf_dir, bin_dirs=tuple(config.cni.bin_dirs)),
         builtin=config.cni.builtin,
         bridge=config.cni.bridge,

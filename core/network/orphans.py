@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator
 
 from core.log import get_logger
-from core.network.process import GRACE
+from core.process import GRACE
 
 log = get_logger(__name__)
 

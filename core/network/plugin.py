@@ -13,7 +13,7 @@ import msgspec
 from core.errdefs import CrispError, DeadlineExceeded, ResourceExhausted, Unavailable
 from core.log import get_logger
 from core.network.confdir import find_plugin
-from core.network.process import Completed, execute
+from core.process import Completed, execute
 
 log = get_logger(__name__)
 

@@ -11,7 +11,7 @@ from yarl import URL
 from core.errdefs import InvalidArgument
 from core.remotes.hosts import Host
 
-_DOCKER_HUB = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io"))  # one registry, three names
+DOCKER_HUB = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io"))  # one registry, three names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def _is_meant_for(server_address: str, host: Host) -> bool:
     ours = host.base
     try:
         named = URL(server_address if "://" in server_address else f"{ours.scheme}://{server_address}")
-        if named.host in _DOCKER_HUB and ours.host in _DOCKER_HUB:
+        if named.host in DOCKER_HUB and ours.host in DOCKER_HUB:
             return True
         return (named.host, named.port) == (ours.host, ours.port)
     except ValueError:

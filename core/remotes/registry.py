@@ -26,10 +26,11 @@ from multidict import CIMultiDictProxy
 from core.errdefs import CrispError, DataLoss, InvalidArgument, NotFound, Unauthenticated, Unavailable
 from core.log import get_logger
 from core.oci.image import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT
-from core.remotes.auth import Credentials, login
+from core.remotes.auth import ANONYMOUS, Credentials, Login, login
 from core.remotes.client import READ_BUFFER, Answer, HostClient
 from core.remotes.failures import Failures
-from core.remotes.hosts import PULL, RESOLVE, load_hosts
+from core.remotes.hosts import PULL, RESOLVE, Host, load_hosts
+from core.remotes.keychain import Keychain
 from core.remotes.reference import Reference
 from core.remotes.retry import Limits
 from core.remotes.tls import TlsContexts
@@ -55,9 +56,13 @@ class Resolved:
 class Registry:
     """Everything that repositories share: connections and TLS contexts. Use it inside one running loop."""
 
-    def __init__(self, *, config_path: str, executor: Executor, limits: Limits | None = None) -> None:
-        """`config_path` is the directory of hosts.toml files, "" for none; `executor` reads them."""
+    def __init__(
+        self, *, config_path: str, executor: Executor, keychain: Keychain | None = None, limits: Limits | None = None
+    ) -> None:
+        """`config_path` is the directory of hosts.toml files, "" for none; `executor` reads them. `keychain` has what
+        the node gives to hosts for which a pull brings nothing."""
         self._config_path = config_path
+        self._keychain = keychain or Keychain("")
         self._executor = executor
         self._limits = limits or Limits()
         self._tls = TlsContexts()
@@ -76,7 +81,7 @@ class Registry:
             await session.close()
 
     async def repository(self, reference: Reference, credentials: Credentials | None) -> Repository:
-        """Raises FailedPrecondition (hosts.toml, certificates), InvalidArgument (credentials)."""
+        """Raises FailedPrecondition (hosts.toml, certificates, keychain), InvalidArgument (credentials)."""
         run = asyncio.get_running_loop().run_in_executor
         hosts = await run(self._executor, load_hosts, self._config_path, reference.host)
         clients = [
@@ -84,7 +89,7 @@ class Registry:
                 self._open_session(),
                 host,
                 tls=await run(self._executor, self._tls.get, host),
-                login=login(credentials, host),
+                login=await self._login(credentials, host, reference.path),
                 scope=f"repository:{reference.path}:pull",
                 limits=self._limits,
                 is_last=host is hosts[-1],
@@ -92,6 +97,11 @@ class Registry:
             for host in hosts
         ]
         return Repository(reference, clients)
+
+    async def _login(self, credentials: Credentials | None, host: Host, path: str) -> Login:
+        """The pull's own credentials if they are meant for `host`, else the node's."""
+        given = login(credentials, host)
+        return given if given is not ANONYMOUS else login(await self._keychain.find(host, path), host)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -1,6 +1,8 @@
 """Pulling from a real registry into real stores."""
 
 import asyncio
+import base64
+import json
 
 import pytest
 
@@ -71,6 +73,15 @@ async def test_busybox_comes_with_tls_and_a_password(tmp_path, tls_registry):
     async with pull_rig(tmp_path, tmp_path / "certs") as rig:
         image = await rig.puller.pull(name, Credentials(username=USERNAME, password=PASSWORD))
         assert rig.tree(image)["bin/sh"] == "busybox"
+
+
+async def test_the_nodes_own_credentials_serve_a_pull_that_brings_none(tmp_path, tls_registry):
+    name = push(busybox(), tls_registry, "library/busybox", "1")
+    tls_registry.trust(tmp_path / "certs")
+    auth = base64.b64encode(":".join(tls_registry.credentials).encode()).decode()
+    (tmp_path / "auth.json").write_text(json.dumps({"auths": {tls_registry.host: {"auth": auth}}}))
+    async with pull_rig(tmp_path, tmp_path / "certs", auth_file=tmp_path / "auth.json") as rig:
+        assert (await rig.puller.pull(name)).names[0] == name
 
 
 @pytest.mark.parametrize("password", ["", "wrong"])

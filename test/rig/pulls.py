@@ -18,6 +18,7 @@ from core.images.holds import Holds
 from core.images.platforms import host_platform
 from core.images.pull import Puller
 from core.images.remove import Remover
+from core.remotes.keychain import Keychain
 from core.remotes.registry import Registry
 from core.remotes.retry import Limits
 from core.snapshots.overlay import OverlaySnapshotter
@@ -65,7 +66,15 @@ class PullRig:
 
 @contextlib.asynccontextmanager
 async def pull_rig(
-    root, certs_d="", *, snapshotter=OverlaySnapshotter, images=None, limits=QUICK, platform=AMD64, clock=time.time
+    root,
+    certs_d="",
+    *,
+    auth_file="",
+    snapshotter=OverlaySnapshotter,
+    images=None,
+    limits=QUICK,
+    platform=AMD64,
+    clock=time.time,
 ):
     images = images if images is not None else MemoryImages()
     content = LocalContent(str(root / "content"))
@@ -74,7 +83,9 @@ async def pull_rig(
     await zygote.start()
     try:
         with ThreadPoolExecutor(4) as executor:
-            async with Registry(config_path=str(certs_d), executor=executor, limits=limits) as registry:
+            async with Registry(
+                config_path=str(certs_d), executor=executor, keychain=Keychain(str(auth_file)), limits=limits
+            ) as registry:
                 blocking, holds = Blocking(executor), Holds()
                 collector = Collector(
                     images=images, content=content, snapshots=snapshots, holds=holds, blocking=blocking, clock=clock

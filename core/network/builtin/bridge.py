@@ -23,9 +23,9 @@ from core.network.builtin.addresses import Pool
 from core.network.builtin.leases import Lease, LeaseFiles
 from core.network.netlink import load_codecs
 from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwork
-from core.network.process import execute
 from core.network.retries import Retries
 from core.network.turns import Turns
+from core.process import execute
 from core.types import identifier
 
 log = get_logger(__name__)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from core.network.process import MAX_STDERR, execute
+from core.process import MAX_STDERR, execute
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "WORD": "hello"}
 
