@@ -21,6 +21,7 @@ from core.images.images import ImageStore
 from core.images.platforms import host_platform
 from core.images.pull import Puller
 from core.images.remove import Remover
+from core.images.verification import ImageVerifier, Policy
 from core.linux.pidfd import boot_id
 from core.log import get_logger
 from core.metadata.database import Database
@@ -59,6 +60,7 @@ class CoreConfig:
     """OCI runtimes by runtime handler; "" is the default one."""
     registry_config: str
     registry_auth: str
+    image_policy: Policy
     cni: CniConfig
     builtin: bool
     bridge: str
@@ -73,6 +75,7 @@ class Core:
 
     images: ImageStore
     puller: Puller
+    verifier: ImageVerifier
     remover: Remover
     collector: Collector
     snapshotter: Snapshotter
@@ -119,6 +122,7 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
         images, holds, blocking = SqliteImages(database), Holds(), Blocking(filesystem)
         content = LocalContent(os.path.join(config.root, "content"))
         snapshotter = OverlaySnapshotter(os.path.join(config.root, "snapshots"), boot_id=boot_id())
+        verifier = ImageVerifier(config.image_policy)
         puller = Puller(
             registry=registry,
             images=images,
@@ -131,6 +135,7 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
             clock=time.time,
             layers_at_once=config.layers_at_once,
             pinned=config.pinned,
+            verifier=verifier,
         )
         collector = Collector(
             images=images, content=content, snapshots=snapshotter, holds=holds, blocking=blocking, clock=time.time
@@ -146,6 +151,7 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
         yield Core(
             images=images,
             puller=puller,
+            verifier=verifier,
             remover=Remover(images=images, collector=collector, blocking=blocking),
             collector=collector,
             snapshotter=snapshotter,

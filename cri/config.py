@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from core.errdefs import InvalidArgument, NotFound
+from core.images.verification import Verdict
 
 SHIM_TYPE = "io.containerd.crisp.v1"
 
@@ -48,6 +49,13 @@ class Images(Struct, frozen=True, forbid_unknown_fields=True):
     pinned: Annotated[list[str], Meta(description="images that the kubelet must not remove; * matches anything")] = (
         field(default_factory=list)
     )
+    policy: Annotated[
+        dict[str, Verdict],
+        Meta(description="accept, reject or verify by host, host/path or a path above; '' is for all others"),
+    ] = field(default_factory=dict)
+    verifier_dir: Annotated[
+        str, Meta(description="programs that must all agree to what is to be verified, called as containerd's")
+    ] = "/opt/crisp/image-verifier/bin"
 
 
 class Cni(Struct, frozen=True, forbid_unknown_fields=True):

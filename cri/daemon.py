@@ -15,6 +15,7 @@ import grpc
 import msgspec
 
 from core.errdefs import FailedPrecondition
+from core.images.verification import Policy
 from core.log import get_logger
 from core.network.cni import CniConfig
 from core.shims.bundle import Runtime as OciRuntime
@@ -107,6 +108,7 @@ def core_config(config: Config) -> CoreConfig:
         subnet=config.cni.subnet,
         layers_at_once=config.images.max_concurrent_downloads,
         pinned=tuple(config.images.pinned),
+        image_policy=Policy(repositories=config.images.policy, bin_dir=config.images.verifier_dir),
     )
 
 
@@ -178,6 +180,7 @@ class Daemon:
             containers=containers,
             sandboxes=Store("sandbox", PodSandbox, sandbox_store.list_item, core.records, core.metadata),
             images=core.images,
+            verifier=core.verifier,
             tasks=core.tasks,
             bundles=Bundles(os.path.join(self._config.state, "containers"), core.snapshotter, "overlay"),
             exits=Exits(containers, self._group),

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import grpc
 
 from core import errdefs
+from core.images.verification import Refused
+
+REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+"""What a message begins with for the kubelet to show it as the reason (cri-api, pkg/errors)."""
+_REASONS: Mapping[type[BaseException], str] = {Refused: "SignatureValidationFailed: "}
+"""The same for errors that have a class of their own."""
 
 _CODES: tuple[tuple[type[errdefs.CrispError], grpc.StatusCode], ...] = (
     (errdefs.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
@@ -25,7 +33,7 @@ _CODES: tuple[tuple[type[errdefs.CrispError], grpc.StatusCode], ...] = (
 
 def status_of(exc: BaseException) -> tuple[grpc.StatusCode, str]:
     """Status code and message for any exception; UNKNOWN for one that nobody planned for."""
-    message = str(exc) or type(exc).__name__
+    message = _REASONS.get(type(exc), "") + (str(exc) or type(exc).__name__)
     for kind, code in _CODES:
         if isinstance(exc, kind):
             return code, message

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from core.content.content import ContentStore
 from core.errdefs import NotFound
@@ -24,6 +25,7 @@ from core.images.holds import Hold, Holds
 from core.images.images import Image, ImageStore
 from core.images.layers import Layers, Stack
 from core.images.progress import LayerProgress, PullProgress
+from core.images.verification import ImageVerifier, Policy
 from core.oci.image import chain_ids
 from core.remotes.auth import Credentials
 from core.remotes.reference import Reference
@@ -57,8 +59,10 @@ class Puller:
         clock: Callable[[], float],
         layers_at_once: int = MAX_LAYERS_AT_ONCE,
         pinned: Iterable[str] = (),
+        verifier: ImageVerifier | None = None,
     ) -> None:
-        """`clock` tells the seconds since the epoch; `pinned` are full names of images that the kubelet shall keep."""
+        """`clock` tells the seconds since the epoch; `pinned` are patterns (fnmatch) of the full
+        names of images that the kubelet shall keep."""
         self._registry = registry
         self._images = images
         self._content = content
@@ -68,7 +72,8 @@ class Puller:
         self._platform = platform
         self._clock = clock
         self._layers_at_once = layers_at_once
-        self._pinned = frozenset(pinned)
+        self._pinned = tuple(pinned)
+        self._verifier = verifier or ImageVerifier(Policy())
         self._layers = Layers(content, snapshots, zygote, holds, blocking)
         self._flights: Flights[_Key, PullProgress, Image] = Flights()
 
@@ -77,7 +82,7 @@ class Puller:
 
         Equal pulls share the work. When the last caller is cancelled the work is, and leaves only what the next pull
         can use. Raises InvalidArgument (name, image), NotFound, Unauthenticated, PermissionDenied, Unavailable (all of
-        them name every host), DataLoss (a digest), ResourceExhausted, Unimplemented.
+        them name every host), Refused, DataLoss (a digest), ResourceExhausted, Unimplemented.
         """
         key = _Key(reference=Reference.parse(name), credentials=credentials)
         async with self._flights.join(key, PullProgress, lambda progress: self._pull(key, progress)) as flight:
@@ -92,6 +97,7 @@ class Puller:
     async def _pull(self, key: _Key, progress: PullProgress) -> Image:
         repository = await self._registry.repository(key.reference, key.credentials)
         resolved = await repository.resolve()
+        await self._verifier.check(key.reference, resolved.descriptor)
         failpoint("pull.resolved")
         async with self._holds.hold() as hold:
             await hold.add(resolved.descriptor.digest)
@@ -99,10 +105,13 @@ class Puller:
             if image is None:
                 image = await self._fetch(repository, resolved, hold, progress)
             names = _names(key.reference, resolved)
-            image = replace(image, pinned=image.pinned or not self._pinned.isdisjoint(names))
+            image = replace(image, pinned=image.pinned or self._is_pinned(names))
             stored = await self._blocking(self._images.put, image, names)
             failpoint("pull.recorded")
             return stored
+
+    def _is_pinned(self, names: Iterable[str]) -> bool:
+        return any(fnmatchcase(name, pattern) for name in names for pattern in self._pinned)
 
     async def _known(self, reference: Reference, resolved: Resolved, hold: Hold) -> Image | None:
         """The image by its digest, if it is here and whole."""

@@ -54,6 +54,7 @@ async def _create(
     if pod.stopped:
         raise FailedPrecondition(f"sandbox {pod.id} is not ready: it was stopped")
     image = _image(deps, request.config)
+    await deps.verifier.check_again(image)
     container_id = deps.new_id()
     loop = asyncio.get_running_loop()
     async with undoing() as undo:

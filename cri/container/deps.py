@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from core.images.images import ImageStore
+from core.images.verification import ImageVerifier
 from core.tasks.tasks import Tasks
 from cri.config import Runtime
 from cri.container.bundles import Bundles
@@ -25,6 +26,7 @@ class ContainerDeps:
     containers: Store[Container]
     sandboxes: Store[PodSandbox]
     images: ImageStore
+    verifier: ImageVerifier
     tasks: Tasks
     bundles: Bundles
     exits: Exits

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from core.errdefs import InvalidArgument
+from core.errdefs import InvalidArgument, Unavailable
 from core.log import get_logger
 from core.remotes.auth import Credentials
 from cri import api
+from cri.errors import REGISTRY_UNAVAILABLE
 from cri.image.deps import ImageDeps
 
 log = get_logger(__name__)
@@ -14,11 +15,15 @@ log = get_logger(__name__)
 async def pull_image(deps: ImageDeps, request: api.PullImageRequest) -> str:
     """Pull, unpack and record; return the image's id. Two pulls of one image share the work.
 
-    Raises InvalidArgument (reference), NotFound, Unauthenticated, Unavailable (every host and why), DataLoss.
+    Raises InvalidArgument (reference), NotFound, Unauthenticated, Refused (policy), Unavailable (every host and why),
+    DataLoss.
     """
     if not request.image.image:
         raise InvalidArgument("PullImage: image is empty")
-    image = await deps.puller.pull(request.image.image, credentials(request.auth))
+    try:
+        image = await deps.puller.pull(request.image.image, credentials(request.auth))
+    except Unavailable as exc:
+        raise Unavailable(f"{REGISTRY_UNAVAILABLE}: {exc}") from exc
     log.info("image pulled", image=request.image.image, id=image.id, size=image.size)
     return image.id
 
