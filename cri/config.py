@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -13,6 +13,7 @@ from msgspec import Meta, Struct, field
 
 from core.errdefs import InvalidArgument, NotFound
 from core.images.verification import Verdict
+from core.oci.rlimits import parse_rlimit
 
 SHIM_TYPE = "io.containerd.crisp.v1"
 
@@ -83,8 +84,11 @@ class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
     systemd_cgroup: Annotated[bool, Meta(description="cgroups by systemd instead of cgroupfs")] = False
     infra_image: Annotated[str, Meta(description="set: sandboxes with a pause container of this image")] = ""
     pod_annotations: Annotated[
-        list[str], Meta(description="pod annotations that reach the OCI spec; * matches anything")
+        list[str], Meta(description="annotations of pods and containers that reach the OCI spec; * matches anything")
     ] = field(default_factory=list)
+    ulimits: Annotated[list[str], Meta(description="of every container's process, like nofile=1024:4096")] = field(
+        default_factory=list
+    )
 
 
 class Nri(Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,10 +159,20 @@ def parse(document: Mapping[str, Any], path: str = "") -> Config:
         config = msgspec.convert(document, Config)
     except msgspec.ValidationError as exc:
         raise InvalidArgument(f"configuration {path}: {exc}{_nearest(document)}") from exc
+    for name, runtime in config.handlers().items():
+        _check_ulimits(runtime.ulimits, f"configuration {path}: runtimes.{name}")
     named = config.runtimes.get("default")
     if isinstance(named, str) and named not in config.handlers():
         raise InvalidArgument(f"configuration {path}: runtimes.default {named!r} has no [runtimes.{named}]")
     return config
+
+
+def _check_ulimits(ulimits: Iterable[str], where: str) -> None:
+    try:
+        for text in ulimits:
+            parse_rlimit(text)
+    except InvalidArgument as exc:
+        raise InvalidArgument(f"{where}: {exc}") from exc
 
 
 def _nearest(document: Mapping[str, Any]) -> str:

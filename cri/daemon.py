@@ -187,6 +187,7 @@ class Daemon:
             stopping=Stopping(),
             operations=self._operations,
             locks=Locks(),
+            zygote=core.zygote,
             handlers=all_handlers(self._config),
             facts=Facts.read(),
             etc=os.path.join(self._config.state, "etc"),

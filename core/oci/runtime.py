@@ -24,6 +24,12 @@ class Capabilities(TypedDict):
     ambient: list[str]
 
 
+class Rlimit(TypedDict):
+    type: str
+    soft: int
+    hard: int
+
+
 class Process(TypedDict):
     terminal: bool
     user: User
@@ -33,6 +39,7 @@ class Process(TypedDict):
     capabilities: Capabilities
     noNewPrivileges: bool
     oomScoreAdj: int
+    rlimits: NotRequired[list[Rlimit]]
     apparmorProfile: NotRequired[str]
     selinuxLabel: NotRequired[str]
 

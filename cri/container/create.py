@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -20,11 +21,13 @@ from core.log import get_logger
 from core.oci.user import User
 from cri import api
 from cri.container.deps import ContainerDeps
+from cri.container.host_paths import host_paths
 from cri.container.signals import signal_number
 from cri.container.spec.build import build, cgroup_path
 from cri.container.spec.identity import effective_user
-from cri.container.spec.resources import in_force
+from cri.container.spec.resources import in_force, oom_score, resources
 from cri.container.spec.source import Source
+from cri.container.spec.text import kernel_text
 from cri.store.container import Container, container_name
 from cri.store.operations import Operation
 from cri.store.sandbox import PodSandbox
@@ -60,7 +63,9 @@ async def _create(
     async with undoing() as undo:
         undo.push(lambda: loop.run_in_executor(deps.filesystem, deps.bundles.remove, container_id))
         operation.step = "bundle"
-        prepared = loop.run_in_executor(deps.filesystem, _prepare, deps, pod, request, image, container_id)
+        paths = await host_paths(deps.zygote, request.config)
+        source = _source(deps, pod, request.config, image=image, container_id=container_id, paths=paths)
+        prepared = loop.run_in_executor(deps.filesystem, _prepare, deps, source, operation.name)
         container = await asyncio.shield(prepared)
         failpoint("container.create.prepared")
         operation.step = "record"
@@ -87,30 +92,29 @@ def _image(deps: ContainerDeps, config: api.ContainerConfig) -> Image:
         raise NotFound(f"image {config.image.image!r} is not on this node: pull it first") from exc
 
 
-def _prepare(
-    deps: ContainerDeps, pod: PodSandbox, request: api.CreateContainerRequest, image: Image, container_id: str
-) -> Container:
+def _prepare(deps: ContainerDeps, source: Source, name: str) -> Container:
     """Everything that blocks: snapshot, mount, look-ups in the image, config.json."""
-    deps.bundles.prepare(container_id, image.chain_id)
-    source = _source(deps, pod, request, image, container_id)
-    _host_paths(request.config)
+    deps.bundles.prepare(source.container_id, source.image.chain_id)
     user = effective_user(source)
-    deps.bundles.write_spec(container_id, build(source, user, ()))
-    return _record(deps, source, user, name=container_name(request.config.metadata, pod.name))
+    deps.bundles.write_spec(source.container_id, build(source, user, ()))
+    return _record(deps, source, user, name=name)
 
 
 def _source(
     deps: ContainerDeps,
     pod: PodSandbox,
-    request: api.CreateContainerRequest,
+    config: api.ContainerConfig,
+    *,
     image: Image,
     container_id: str,
+    paths: Mapping[str, str],
 ) -> Source:
     document: dict[str, Any] = msgspec.json.decode(image.config)
     handler = deps.handlers[pod.runtime_handler]
     return Source(
         container_id=container_id,
-        config=request.config,
+        config=config,
+        host_paths=paths,
         pod=pod,
         pod_config=pod.request(),
         image=image,
@@ -119,7 +123,8 @@ def _source(
         etc=os.path.join(deps.etc, pod.id),
         systemd_cgroup=handler.systemd_cgroup,
         pod_annotations=tuple(handler.pod_annotations),
-        target_pid=_target_pid(deps, pod, request.config),
+        ulimits=tuple(handler.ulimits),
+        target_pid=_target_pid(deps, pod, config),
         facts=deps.facts,
     )
 
@@ -135,36 +140,26 @@ def _target_pid(deps: ContainerDeps, pod: PodSandbox, config: api.ContainerConfi
     return target.pid
 
 
-def _host_paths(config: api.ContainerConfig) -> None:
-    """Resolve links of what is mounted, and make what is missing, as both peers do: pods rely on it."""
-    for mount in config.mounts:
-        if mount.HasField("image") and mount.image.image:
-            raise InvalidArgument(f"mount {mount.container_path}: image volumes are not supported yet")
-        if not mount.host_path:
-            raise InvalidArgument(f"mount {mount.container_path}: host_path is empty")
-        path = os.path.realpath(mount.host_path)
-        if not os.path.lexists(path):
-            os.makedirs(path, mode=0o755)
-        mount.host_path = path
-
-
 def _record(deps: ContainerDeps, source: Source, user: User, *, name: str) -> Container:
     config, image = source.config, source.image
     directory = source.pod_config.log_directory
     effective = api.LinuxContainerUser(uid=user.uid, gid=user.gid, supplemental_groups=user.groups)
+    wanted = config.linux.resources
+    limits = in_force(resources(wanted, deps.facts), oom_score(wanted, deps.facts))
     return Container(
         id=source.container_id,
         sandbox_id=source.pod.id,
         name=name,
         config=config.SerializeToString(),
         image_id=image.id,
-        image_ref=image.id,
+        image_ref=next((name for name in image.names if "@" in name), image.id),
+        image_name=next((name for name in image.names if "@" not in name), ""),
         log_path=log_path(directory, config.log_path),
         cgroup=cgroup_path(source),
         created_at=deps.clock(),
         stop_signal=signal_number(config.stop_signal, str(source.image_config.get("StopSignal") or "")),
         user=api.ContainerUser(linux=effective).SerializeToString(),
-        resources=in_force(config.linux.resources).SerializeToString(),
+        resources=api.ContainerResources(linux=limits).SerializeToString(),
         labels=dict(config.labels),
     )
 
@@ -173,7 +168,7 @@ def log_path(directory: str, path: str) -> str:
     """Absolute path of the log, "" when none is wanted. Raises InvalidArgument for one outside of `directory`."""
     if not directory or not path:
         return ""
-    joined = os.path.normpath(os.path.join(directory, path))
+    joined = os.path.normpath(os.path.join(directory, kernel_text(path, "log_path")))
     if os.path.commonpath([joined, os.path.normpath(directory)]) != os.path.normpath(directory):
         raise InvalidArgument(f"log_path {path[:160]!r} leaves the pod's log_directory")
     return joined

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from core.images.images import ImageStore
 from core.images.verification import ImageVerifier
 from core.tasks.tasks import Tasks
+from core.zygote.zygote import Zygote
 from cri.config import Runtime
 from cri.container.bundles import Bundles
 from cri.container.exits import Exits
@@ -33,6 +34,7 @@ class ContainerDeps:
     stopping: Stopping
     operations: Operations
     locks: Locks
+    zygote: Zygote
     handlers: Mapping[str, Runtime]
     """By runtime handler; "" is the default one."""
     facts: Facts

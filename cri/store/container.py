@@ -23,6 +23,8 @@ class Container:
     image_id: str
     image_ref: str
     """What ContainerStatus.image_ref reports: a repo digest, or the id of an image without one."""
+    image_name: str = ""
+    """A tag of the image when the container was made, "" when it had none."""
     log_path: str
     """Absolute, "" when the kubelet wants no log."""
     cgroup: str

@@ -70,11 +70,10 @@ def source(
         {"metadata": {"name": "app"}, "image": {"image": "example.org/app:1"}, **(config or {})},
         api.ContainerConfig(),
     )
-    sandbox = Sandbox(
-        id="pod1", pid=1, namespaces=pinned if namespaces is None else namespaces, created_at=0, shm=shm
-    )
+    sandbox = Sandbox(id="pod1", pid=1, namespaces=pinned if namespaces is None else namespaces, created_at=0, shm=shm)
     fields = {
         "container_id": "ctr1",
+        "host_paths": {mount.host_path: mount.host_path for mount in container.mounts},
         "config": container,
         "pod": PodSandbox(id="pod1", name="web", config=b"", runtime_handler="", created_at=0, sandbox=sandbox),
         "pod_config": pod_config,
@@ -93,6 +92,7 @@ def source(
         "etc": "/run/crisp/etc/pod1",
         "systemd_cgroup": False,
         "pod_annotations": (),
+        "ulimits": (),
         "target_pid": 0,
         "facts": facts(),
     }

@@ -18,8 +18,7 @@ def spec_annotations(source: Source) -> dict[str, str]:
     """Those of pod and container that fit the handler's patterns, the container's first; nobody but us sets ours."""
     metadata = source.pod_config.metadata
     return {
-        **dict(_passed(source.pod_config.annotations, source.pod_annotations)),
-        **dict(_passed(source.config.annotations, source.pod_annotations)),
+        **passed_annotations(source),
         f"{PREFIX}container-type": "container",
         f"{PREFIX}container-name": source.config.metadata.name,
         f"{PREFIX}image-name": source.config.image.user_specified_image or source.config.image.image,
@@ -27,6 +26,14 @@ def spec_annotations(source: Source) -> dict[str, str]:
         f"{PREFIX}sandbox-name": metadata.name,
         f"{PREFIX}sandbox-namespace": metadata.namespace,
         f"{PREFIX}sandbox-uid": metadata.uid,
+    }
+
+
+def passed_annotations(source: Source) -> dict[str, str]:
+    """What the handler lets through of the pod's and, over them, of the container's."""
+    return {
+        **dict(_passed(source.pod_config.annotations, source.pod_annotations)),
+        **dict(_passed(source.config.annotations, source.pod_annotations)),
     }
 
 

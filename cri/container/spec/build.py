@@ -18,6 +18,7 @@ from cri.container.spec.process import process
 from cri.container.spec.resources import resources
 from cri.container.spec.security import apparmor_profile, masked_paths, readonly_paths, seccomp_profile, selinux_label
 from cri.container.spec.source import Source
+from cri.container.spec.ulimits import ulimits
 
 
 def build(source: Source, user: User, volumes: Iterable[tuple[str, str]]) -> bytes:
@@ -42,6 +43,8 @@ def build(source: Source, user: User, volumes: Iterable[tuple[str, str]]) -> byt
 
 def _process(source: Source, user: User) -> Process:
     document = process(source, user)
+    if limits := ulimits(source):
+        document["rlimits"] = limits
     if profile := apparmor_profile(source):
         document["apparmorProfile"] = profile
     if label := selinux_label(source):

@@ -34,7 +34,7 @@ def mounts(source: Source, volumes: Iterable[tuple[str, str]]) -> list[Mount]:
         target = clean_target(mount.container_path, "mount")
         if target in asked:
             raise InvalidArgument(f"mounts: container_path {target[:160]!r} is there twice")
-        asked[target] = _asked(target, mount)
+        asked[target] = _asked(source, target, mount)
     image = [_bind(directory, target, ["rprivate", "rw"]) for target, directory in volumes]
     default = [*_pseudo(source), *_pod_files(source), *image]
     if "/dev" in asked:
@@ -88,7 +88,7 @@ def _pod_files(source: Source) -> list[Mount]:
     return [_bind(os.path.join(source.etc, name), f"/etc/{name}", ["rprivate", access]) for name in names]
 
 
-def _asked(target: str, mount: api.Mount) -> Mount:
+def _asked(source: Source, target: str, mount: api.Mount) -> Mount:
     if mount.propagation not in _PROPAGATION:
         raise InvalidArgument(f"mount {target[:160]!r}: propagation {mount.propagation} is not known")
     if mount.recursive_read_only and not mount.readonly:
@@ -99,8 +99,8 @@ def _asked(target: str, mount: api.Mount) -> Mount:
         known = ", ".join(sorted(_EXTRA_OPTIONS))
         raise InvalidArgument(f"mount {target[:160]!r}: mount_options {min(unknown)[:64]!r} is none of {known}")
     access = ("rro" if mount.recursive_read_only else "ro") if mount.readonly else "rw"
-    host_path = kernel_text(mount.host_path, f"mount {target[:160]!r}: host_path")
-    document = _bind(host_path, target, [_PROPAGATION[mount.propagation], *mount.mount_options, access])
+    options = [_PROPAGATION[mount.propagation], *mount.mount_options, access]
+    document = _bind(source.host_paths[mount.host_path], target, options)
     if mount.uidMappings or mount.gidMappings:
         document["uidMappings"] = [_mapping(line) for line in mount.uidMappings]
         document["gidMappings"] = [_mapping(line) for line in mount.gidMappings]

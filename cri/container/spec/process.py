@@ -11,11 +11,9 @@ from core.oci.runtime import User as OciUser
 from core.oci.user import User
 from cri.container.spec.environment import environment
 from cri.container.spec.image import image_strings, image_text
+from cri.container.spec.resources import oom_score
 from cri.container.spec.source import Source
 from cri.container.spec.text import kernel_text, kernel_texts
-
-OOM_SCORES = range(-1000, 1001)
-"""Of oom_score_adj, man 5 proc."""
 
 
 def process(source: Source, user: User) -> Process:
@@ -29,7 +27,7 @@ def process(source: Source, user: User) -> Process:
         cwd=working_directory(source),
         capabilities=capabilities.sets(granted_capabilities(source), ambient, root=user.uid == 0),
         noNewPrivileges=source.security.no_new_privs,
-        oomScoreAdj=oom_score(source),
+        oomScoreAdj=oom_score(source.config.linux.resources, source.facts),
     )
 
 
@@ -55,14 +53,6 @@ def working_directory(source: Source) -> str:
     if clean.startswith("/proc/"):
         raise InvalidArgument(f"working_dir {path[:160]!r} lies in /proc")
     return clean
-
-
-def oom_score(source: Source) -> int:
-    """oom_score_adj, as near to the wanted one as crispd may go."""
-    wanted = source.config.linux.resources.oom_score_adj
-    if wanted not in OOM_SCORES:
-        raise InvalidArgument(f"resources.oom_score_adj {wanted}: want -1000 to 1000")
-    return max(wanted, source.facts.oom_score_floor)
 
 
 def granted_capabilities(source: Source) -> frozenset[str]:

@@ -12,6 +12,8 @@ from cri.container.spec.source import Facts
 
 MIN_MEMORY = 512 << 10
 """Bytes below which not even the OCI runtime's own init fits, and it fails with a message nobody understands."""
+OOM_SCORES = range(-1000, 1001)
+"""Of oom_score_adj, man 5 proc."""
 MIN_SHARES = 2
 """The kernel's MIN_SHARES, kernel/sched/sched.h; it raises what is lower by itself."""
 
@@ -82,6 +84,43 @@ def _has(layout: CgroupLayout, controller: str) -> bool:
     return controller in layout.controllers or controller in layout.unified_controllers
 
 
-def in_force(wanted: api.LinuxContainerResources) -> api.ContainerResources:
-    """What ContainerStatus reports."""
-    return api.ContainerResources(linux=wanted)
+def oom_score(wanted: api.LinuxContainerResources, facts: Facts) -> int:
+    """oom_score_adj, as near to the wanted one as crispd may go. Raises InvalidArgument."""
+    if wanted.oom_score_adj not in OOM_SCORES:
+        raise InvalidArgument(f"resources.oom_score_adj {wanted.oom_score_adj}: want -1000 to 1000")
+    return max(wanted.oom_score_adj, facts.oom_score_floor)
+
+
+def in_force(document: Resources, oom_score_adj: int) -> api.LinuxContainerResources:
+    """What ContainerStatus reports: the limits as they are, whatever the request left to us."""
+    cpu, memory = document.get("cpu", Cpu()), document.get("memory", Memory())
+    return api.LinuxContainerResources(
+        cpu_shares=cpu.get("shares", 0),
+        cpu_quota=cpu.get("quota", 0),
+        cpu_period=cpu.get("period", 0),
+        cpuset_cpus=cpu.get("cpus", ""),
+        cpuset_mems=cpu.get("mems", ""),
+        memory_limit_in_bytes=memory.get("limit", 0),
+        memory_swap_limit_in_bytes=memory.get("swap", 0),
+        hugepage_limits=[
+            api.HugepageLimit(page_size=limit["pageSize"], limit=limit["limit"])
+            for limit in document.get("hugepageLimits", [])
+        ],
+        unified=document.get("unified", {}),
+        oom_score_adj=oom_score_adj,
+    )
+
+
+def changed(
+    current: api.LinuxContainerResources, asked: api.LinuxContainerResources
+) -> api.LinuxContainerResources:
+    """`current` with what `asked` sets: fields that are not zero, single page sizes, single unified files."""
+    merged = api.LinuxContainerResources()
+    merged.CopyFrom(current)
+    if asked.memory_limit_in_bytes and current.memory_swap_limit_in_bytes == current.memory_limit_in_bytes:
+        merged.memory_swap_limit_in_bytes = 0  # no swap before, and so none above the new limit
+    pages = {limit.page_size: limit for limit in (*current.hugepage_limits, *asked.hugepage_limits)}
+    merged.MergeFrom(asked)
+    del merged.hugepage_limits[:]
+    merged.hugepage_limits.extend(pages.values())
+    return merged

@@ -56,7 +56,9 @@ class Source:
 
     container_id: str
     config: api.ContainerConfig
-    """Host paths of mounts are resolved and exist."""
+    """As the kubelet sent it."""
+    host_paths: Mapping[str, str]
+    """Where the `host_path`s of its mounts lead, links followed."""
     pod: PodSandbox
     pod_config: api.PodSandboxConfig
     image: Image
@@ -68,7 +70,9 @@ class Source:
     """Directory of the pod's hosts, hostname and resolv.conf."""
     systemd_cgroup: bool
     pod_annotations: tuple[str, ...]
-    """Patterns of pod annotations that the handler lets through."""
+    """Patterns of annotations that the handler lets through."""
+    ulimits: tuple[str, ...]
+    """The handler's, like `nofile=1024:4096`."""
     target_pid: int
     """First process of the container whose PID namespace this one joins, 0 for none."""
     facts: Facts

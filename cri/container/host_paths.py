@@ -1,0 +1,80 @@
+"""What of the node a container mounts: links followed, and what is missing made, without waiting for a dead server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+from core.errdefs import CrispError, DeadlineExceeded, InvalidArgument, NotFound
+from core.linux.fsmount import AT_FDCWD
+from core.linux.mountinfo import propagation_of
+from core.linux.openat2 import RESOLVE_CACHED, openat2
+from core.zygote.zygote import Zygote
+from cri import api
+from cri.container.spec.text import kernel_text
+
+DEADLINE = 10.0
+"""Seconds for a path to answer: a file server that takes longer would hang the container, too (hazards 3.37)."""
+
+
+async def host_paths(zygote: Zygote, config: api.ContainerConfig) -> Mapping[str, str]:
+    """Where each `host_path` of the mounts leads. A missing one becomes a directory, as with both peers: pods rely on
+    that.
+
+    Raises InvalidArgument (none given, propagation that its mount does not have), DeadlineExceeded when a path does
+    not answer, and what keeps a directory from being made.
+    """
+    mounts = [mount for mount in config.mounts if not mount.image.image]
+    found = await asyncio.gather(*(_resolve(zygote, mount) for mount in mounts))
+    for mount, path in zip(mounts, found):
+        _check_propagation(mount, path)
+    return {mount.host_path: path for mount, path in zip(mounts, found)}
+
+
+async def _resolve(zygote: Zygote, mount: api.Mount) -> str:
+    where = f"mount {mount.container_path[:160]}"
+    path = kernel_text(mount.host_path, f"{where}: host_path")
+    if not path.startswith("/"):
+        raise InvalidArgument(f"{where}: host_path {path[:160]!r} is not absolute")
+    try:
+        return _cached(path)
+    except OSError:  # not in the kernel's cache, or not there: looking there may hang
+        pass
+    try:
+        return await _probe(zygote, path)
+    except DeadlineExceeded as exc:
+        raise DeadlineExceeded(f"{where}: host_path {path} does not answer within {DEADLINE:.0f} s") from exc
+    except CrispError as exc:
+        raise type(exc)(f"{where}: {exc}") from exc
+
+
+def _cached(path: str) -> str:
+    """The real path, if the kernel knows it without asking a filesystem; so this never blocks. Raises OSError."""
+    fd = openat2(AT_FDCWD, path, os.O_PATH, 0, RESOLVE_CACHED)
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+async def _probe(zygote: Zygote, path: str) -> str:
+    try:
+        found = await zygote.run("probe", {"operation": "realpath", "path": path}, deadline=DEADLINE)
+    except NotFound:
+        found = await zygote.run("probe", {"operation": "mkdir", "path": path, "mode": 0o755}, deadline=DEADLINE)
+    return str(found["path"])
+
+
+def _check_propagation(mount: api.Mount, path: str) -> None:
+    """The kernel passes mounts on only from a mount that is shared, or to one that is shared or a slave."""
+    if mount.propagation == api.MountPropagation.PROPAGATION_PRIVATE:
+        return
+    found = propagation_of(path)
+    both_ways = mount.propagation == api.MountPropagation.PROPAGATION_BIDIRECTIONAL
+    if not found.shared and (both_ways or not found.slave):
+        want = "shared" if both_ways else "shared or a slave"
+        raise InvalidArgument(
+            f"mount {mount.container_path[:160]}: {path} is on the mount {found.mount_point}, which is not {want}: "
+            f"`mount --make-rshared {found.mount_point}` makes it so"
+        )

@@ -1,0 +1,45 @@
+"""Shorthand for calls that tests of containers make."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import grpc
+import pytest
+
+from cri import api
+from rig.cri_client import CriClient
+
+
+def status(client: CriClient, container: str) -> Any:
+    return client.ContainerStatus(api.ContainerStatusRequest(container_id=container)).status
+
+
+def verbose(client: CriClient, container: str) -> Any:
+    """The verbose info, decoded."""
+    reply = client.ContainerStatus(api.ContainerStatusRequest(container_id=container, verbose=True))
+    return json.loads(reply.info["info"])
+
+
+def wait_exited(client: CriClient, container: str) -> Any:
+    deadline = time.monotonic() + 20
+    while (found := status(client, container)).state != api.ContainerState.CONTAINER_EXITED:
+        assert time.monotonic() < deadline, f"still {found.state}"
+        time.sleep(0.02)  # between looks at the condition
+    return found
+
+
+def run(client: CriClient, container: str, script: str, timeout: int = 10) -> str:
+    """What a shell script in the container prints, both streams."""
+    cmd = ["/bin/sh", "-c", f"exec 2>&1; {script}"]
+    reply = client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=cmd, timeout=timeout))
+    return str(reply.stdout.decode())
+
+
+def refused(call: Any, request: Any) -> tuple[grpc.StatusCode, str]:
+    """Code and message of a call that must fail."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request)
+    return caught.value.code(), caught.value.details()
