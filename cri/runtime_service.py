@@ -13,6 +13,7 @@ from cri.container.remove import remove_container
 from cri.container.start import start_container
 from cri.container.status import container_status, list_containers
 from cri.container.stop import stop_container
+from cri.container.update import update_container_resources
 from cri.events.events import Events
 from cri.node import Node
 from cri.sandbox.deps import SandboxDeps
@@ -20,6 +21,7 @@ from cri.sandbox.remove import remove_pod_sandbox
 from cri.sandbox.run import run_pod_sandbox
 from cri.sandbox.status import list_pod_sandboxes, pod_sandbox_status
 from cri.sandbox.stop import stop_pod_sandbox
+from cri.sandbox.update import update_pod_sandbox_resources
 
 
 class RuntimeService:
@@ -79,6 +81,18 @@ class RuntimeService:
 
     async def container_status(self, request: api.ContainerStatusRequest) -> api.ContainerStatusResponse:
         return container_status(self._containers, request)
+
+    async def update_container_resources(
+        self, request: api.UpdateContainerResourcesRequest
+    ) -> api.UpdateContainerResourcesResponse:
+        await update_container_resources(self._containers, request)
+        return api.UpdateContainerResourcesResponse()
+
+    async def update_pod_sandbox_resources(
+        self, request: api.UpdatePodSandboxResourcesRequest
+    ) -> api.UpdatePodSandboxResourcesResponse:
+        await update_pod_sandbox_resources(self._sandboxes, request)
+        return api.UpdatePodSandboxResourcesResponse()
 
     async def reopen_container_log(self, request: api.ReopenContainerLogRequest) -> api.ReopenContainerLogResponse:
         await reopen_log(self._containers, request.container_id)

@@ -14,12 +14,14 @@ from typing import Any
 from core.api import events_pb2
 from core.api.crisp_shim_pb2 import ExecSyncRequest
 from core.api.task_v3_pb2 import UpdateTaskRequest
-from core.errdefs import DeadlineExceeded, NotFound, Unavailable
+from core.errdefs import CrispError, DeadlineExceeded, NotFound, Unavailable
 from core.failpoint import failpoint
+from core.linux.cgroup import CgroupLayout
 from core.shims.client import ShimClient
 from core.shims.manager import Liveness, ShimManager
 from core.tasks.events import EventsService
 from core.tasks.exits import Exits
+from core.tasks.limits import SavedLimits
 from core.tasks.messages import collect, create_request, exit_of, status_of
 from core.tasks.tasks import ExecResult, OnExit, TaskExit, TaskIO, Tasks, TaskStatus
 from core.ttrpc.address import listen
@@ -106,7 +108,13 @@ class ShimTasks:
         request = UpdateTaskRequest(id=container_id)
         request.resources.type_url = RESOURCES
         request.resources.value = json.dumps(resources).encode()
-        await (await self._client(sandbox_id)).update(request)
+        client = await self._client(sandbox_id)
+        saved = SavedLimits(CgroupLayout.read(), (await client.state(container_id)).pid, resources)
+        try:
+            await client.update(request)
+        except CrispError:
+            saved.restore()
+            raise
 
     async def reopen_log(self, sandbox_id: str, container_id: str) -> None:
         await (await self._client(sandbox_id)).reopen_log(container_id)

@@ -98,7 +98,10 @@ class Tasks(Protocol):
         """
 
     async def update(self, sandbox_id: str, container_id: str, resources: dict[str, Any]) -> None:
-        """Apply OCI LinuxResources to the running container."""
+        """Apply OCI LinuxResources to the running container. On failure the limits are as before.
+
+        Raises Internal with the OCI runtime's own message.
+        """
 
     async def reopen_log(self, sandbox_id: str, container_id: str) -> None:
         """Close the log file and open its path anew, losing no line."""

@@ -17,6 +17,7 @@ import os
 
 from core.errdefs import NotFound
 from core.failpoint import failpoint
+from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs, remove_tree
 from core.linux.mount import MNT_DETACH, mount_all, umount2
 from core.snapshots.snapshotter import Snapshotter
@@ -52,8 +53,7 @@ class Bundles:
 
     def write_spec(self, container_id: str, spec: bytes) -> None:
         # Not synced: the state directory is a tmpfs, and a crash before the record makes the bundle garbage.
-        with open(self._spec_path(container_id), "wb", opener=_private) as file:
-            file.write(spec)
+        write_atomic(self._spec_path(container_id), spec, durable=False)
         failpoint("bundle.spec.written")
 
     def spec(self, container_id: str) -> bytes:
@@ -88,7 +88,3 @@ def _unmount(path: str) -> None:
     except OSError as exc:
         if exc.errno not in (errno.EINVAL, errno.ENOENT):  # not mounted, not there
             raise
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

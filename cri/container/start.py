@@ -27,8 +27,12 @@ async def start_container(deps: ContainerDeps, container_id: str) -> None:
     """Raises NotFound, FailedPrecondition (not CREATED), and what the OCI runtime said; then the container is EXITED
     with code 128 and reason StartError."""
     found = deps.containers.get(container_id)
-    async with deps.locks.hold(found.id):
-        container = deps.containers.get(found.id)
+    await deps.operations.finish(_start_locked(deps, found.id))
+
+
+async def _start_locked(deps: ContainerDeps, container_id: str) -> None:
+    async with deps.locks.hold(container_id):
+        container = deps.containers.get(container_id)
         if container.state != api.ContainerState.CONTAINER_CREATED:
             name = api.ContainerState.Name(container.state)
             raise FailedPrecondition(f"container {container.id} is in state {name}: only a created one can be started")

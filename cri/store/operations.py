@@ -12,12 +12,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from core.errdefs import AlreadyExists
 from core.log import get_logger
 
 log = get_logger(__name__)
 
+T = TypeVar("T")
 Work = Callable[["Operation"], Awaitable[str]]
 
 
@@ -57,6 +59,23 @@ class Operations:
             raise
         self.release(name)
         return result
+
+    async def finish(self, work: Awaitable[T]) -> T:
+        """Await `work`, which goes to its end also when the caller goes away: half done is what nobody wants."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        async def settle() -> None:
+            try:
+                done.set_result(await work)
+            except asyncio.CancelledError:
+                done.cancel()
+                raise
+            except Exception as exc:  # noqa: BLE001 - the edge: it is raised again where it is awaited
+                done.set_exception(exc)
+                done.exception()  # retrieved, also when nobody waits any more
+
+        self._group.create_task(settle())
+        return await asyncio.shield(done)
 
     def release(self, name: str) -> None:
         """Forget an undelivered result: its object is gone, or its answer was delivered."""

@@ -15,7 +15,7 @@ class PodSandbox:
     name: str
     """Unique among sandboxes: see `sandbox_name`."""
     config: bytes
-    """The api.PodSandboxConfig as the kubelet sent it, serialised."""
+    """The api.PodSandboxConfig as the kubelet sent it, with resources as it changed them since; serialised."""
     runtime_handler: str
     """As the kubelet sent it, "" for the default."""
     created_at: int

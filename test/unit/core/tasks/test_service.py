@@ -142,7 +142,8 @@ async def test_kill_of_what_is_gone_succeeds(daemon: Daemon, shim: FakeShim, bun
     assert shim.calls == ["kill 9 all"]
 
 
-async def test_update_and_reopen_reach_the_shim(daemon: Daemon, shim: FakeShim) -> None:
+async def test_update_and_reopen_reach_the_shim(daemon: Daemon, shim: FakeShim, bundle: str) -> None:
+    await daemon.tasks.create("pod", "c", bundle, io=TaskIO())
     await daemon.tasks.update("pod", "c", {"pids": {"limit": 5}})
     await daemon.tasks.reopen_log("pod", "c")
     assert shim.calls == ['update {"pids": {"limit": 5}}', "reopen c"]

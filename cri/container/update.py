@@ -1,0 +1,81 @@
+"""UpdateContainerResources: all of what is asked, or nothing.
+
+What a crash leaves: new limits in the cgroup and the old ones in the record, which the kubelet sees and asks again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+import msgspec
+
+from core.errdefs import FailedPrecondition
+from core.linux.cgroup import write_file
+from core.log import get_logger
+from core.oci.runtime import Resources
+from cri import api
+from cri.container.deps import ContainerDeps
+from cri.container.spec.resources import changed, in_force, oom_score, resources
+from cri.store.container import Container
+from cri.undo import undoing
+
+log = get_logger(__name__)
+
+
+async def update_container_resources(deps: ContainerDeps, request: api.UpdateContainerResourcesRequest) -> None:
+    """Change the limits that the request sets; others stay. Of a container that was not started its spec changes.
+
+    Raises NotFound, InvalidArgument, FailedPrecondition (exited or unknown), Internal with the OCI runtime's words;
+    then the old limits are in force.
+    """
+    found = deps.containers.get(request.container_id)
+    await deps.operations.finish(_update_locked(deps, found.id, request.linux))
+
+
+async def _update_locked(deps: ContainerDeps, container_id: str, asked: api.LinuxContainerResources) -> None:
+    async with deps.locks.hold(container_id):
+        container = deps.containers.get(container_id)
+        if container.state not in (api.ContainerState.CONTAINER_CREATED, api.ContainerState.CONTAINER_RUNNING):
+            name = api.ContainerState.Name(container.state)
+            raise FailedPrecondition(f"container {container.id} is in state {name}: it has no limits to change")
+        current = api.ContainerResources.FromString(container.resources).linux
+        await _update(deps, container, changed(current, asked))
+
+
+async def _update(deps: ContainerDeps, container: Container, wanted: api.LinuxContainerResources) -> None:
+    limits, score = resources(wanted, deps.facts), oom_score(wanted, deps.facts)
+    before = deps.bundles.spec(container.id)
+    after = _with_limits(before, limits, score)
+    async with undoing() as undo:
+        undo.push(_write_spec, deps, container, before)
+        await _write_spec(deps, container, after)
+        if container.running:
+            old = msgspec.json.decode(before)
+            undo.push(_set_oom_score, deps, container, old["process"]["oomScoreAdj"])
+            await _set_oom_score(deps, container, score)
+            await deps.tasks.update(container.sandbox_id, container.id, dict(limits))
+            undo.push(deps.tasks.update, container.sandbox_id, container.id, old["linux"]["resources"])
+        in_force_now = api.ContainerResources(linux=in_force(limits, score))
+        await deps.containers.put(replace(container, resources=in_force_now.SerializeToString()))
+        undo.pop_all()
+    log.info("container resources changed", container_id=container.id)
+
+
+def _with_limits(spec: bytes, limits: Resources, score: int) -> bytes:
+    """The spec with other limits: what StartContainer applies, and what an exec's process begins with."""
+    document = msgspec.json.decode(spec)
+    document["linux"]["resources"] = {**limits, "devices": document["linux"]["resources"]["devices"]}
+    document["process"]["oomScoreAdj"] = score
+    return msgspec.json.encode(document)
+
+
+async def _write_spec(deps: ContainerDeps, container: Container, spec: bytes) -> None:
+    deps.bundles.write_spec(container.id, spec)  # on a tmpfs: nothing to wait for
+
+
+async def _set_oom_score(deps: ContainerDeps, container: Container, score: int) -> None:
+    """Of each process; its children have it from it. No cgroup file says it, and so no OCI runtime does it."""
+    for pid in await deps.tasks.pids(container.sandbox_id, container.id):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            write_file(f"/proc/{pid}/oom_score_adj", str(score))
