@@ -29,6 +29,7 @@ from cri.container.remove import remove_containers
 from cri.container.spec.source import Facts
 from cri.container.stop import end_containers
 from cri.container.stopping import Stopping
+from cri.container.volumes import Volumes
 from cri.events.events import Events
 from cri.events.feed import Feed
 from cri.features import find_features
@@ -182,7 +183,12 @@ class Daemon:
             images=core.images,
             verifier=core.verifier,
             tasks=core.tasks,
-            bundles=Bundles(os.path.join(self._config.state, "containers"), core.snapshotter, "overlay"),
+            bundles=Bundles(
+                os.path.join(self._config.state, "containers"),
+                core.snapshotter,
+                "overlay",
+                Volumes(os.path.join(self._config.root, "volumes")),
+            ),
             exits=Exits(containers, self._group),
             stopping=Stopping(),
             operations=self._operations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import ExitStack
@@ -43,8 +44,14 @@ def copy_tree(source: str, target: str) -> None:
 
 def copy_data(source_fd: int, target_fd: int) -> None:
     """Append what is left of `source_fd` to `target_fd`."""
-    while os.copy_file_range(source_fd, target_fd, _CHUNK):
-        pass
+    try:
+        while os.copy_file_range(source_fd, target_fd, _CHUNK):
+            pass
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:  # filesystems of two kinds, such as overlayfs and ext4
+            raise
+        while os.sendfile(target_fd, source_fd, None, _CHUNK):
+            pass
 
 
 def copy_attributes(source_fd: int, target_fd: int) -> None:

@@ -7,27 +7,24 @@ the directory and undoes it; the retried request makes a new container.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Mapping
-from typing import Any
-
-import msgspec
+from collections.abc import Sequence
+from dataclasses import replace
 
 from core.errdefs import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from core.failpoint import failpoint
 from core.images.images import Image
 from core.images.lookup import find_image
 from core.log import get_logger
-from core.oci.user import User
 from cri import api
 from cri.container.deps import ContainerDeps
 from cri.container.host_paths import host_paths
-from cri.container.signals import signal_number
-from cri.container.spec.build import build, cgroup_path
+from cri.container.image_mounts import WantedImage, wanted_images
+from cri.container.record import new_record
+from cri.container.source import source_of
+from cri.container.spec.build import build
 from cri.container.spec.identity import effective_user
-from cri.container.spec.resources import in_force, oom_score, resources
 from cri.container.spec.source import Source
-from cri.container.spec.text import kernel_text
+from cri.container.volumes import declared_volumes
 from cri.store.container import Container, container_name
 from cri.store.operations import Operation
 from cri.store.sandbox import PodSandbox
@@ -56,16 +53,17 @@ async def _create(
     _refuse_duplicate(deps, operation.name)
     if pod.stopped:
         raise FailedPrecondition(f"sandbox {pod.id} is not ready: it was stopped")
-    image = _image(deps, request.config)
-    await deps.verifier.check_again(image)
+    image, images = _image(deps, request.config), wanted_images(deps.images, request.config)
+    for one in (image, *(wanted.image for wanted in images)):
+        await deps.verifier.check_again(one)
     container_id = deps.new_id()
     loop = asyncio.get_running_loop()
     async with undoing() as undo:
         undo.push(lambda: loop.run_in_executor(deps.filesystem, deps.bundles.remove, container_id))
         operation.step = "bundle"
         paths = await host_paths(deps.zygote, request.config)
-        source = _source(deps, pod, request.config, image=image, container_id=container_id, paths=paths)
-        prepared = loop.run_in_executor(deps.filesystem, _prepare, deps, source, operation.name)
+        source = source_of(deps, pod, request.config, image=image, container_id=container_id, paths=paths)
+        prepared = loop.run_in_executor(deps.filesystem, _prepare, deps, source, images, operation.name)
         container = await asyncio.shield(prepared)
         failpoint("container.create.prepared")
         operation.step = "record"
@@ -92,83 +90,17 @@ def _image(deps: ContainerDeps, config: api.ContainerConfig) -> Image:
         raise NotFound(f"image {config.image.image!r} is not on this node: pull it first") from exc
 
 
-def _prepare(deps: ContainerDeps, source: Source, name: str) -> Container:
-    """Everything that blocks: snapshot, mount, look-ups in the image, config.json."""
-    deps.bundles.prepare(source.container_id, source.image.chain_id)
+def _prepare(deps: ContainerDeps, source: Source, images: Sequence[WantedImage], name: str) -> Container:
+    """Everything that blocks: snapshot, mounts, look-ups and copies in the image, config.json."""
+    bundles = deps.bundles
+    bundles.prepare(source.container_id, source.image.chain_id)
+    paths = {
+        one.container_path: bundles.images.make(source.container_id, number, one) for number, one in enumerate(images)
+    }
+    source = replace(source, paths={**source.paths, **paths})
+    taken = (mount.container_path for mount in source.config.mounts)
+    targets = declared_volumes(source.image_config.get("Volumes") or {}, taken)
     user = effective_user(source)
-    deps.bundles.write_spec(source.container_id, build(source, user, ()))
-    return _record(deps, source, user, name=name)
-
-
-def _source(
-    deps: ContainerDeps,
-    pod: PodSandbox,
-    config: api.ContainerConfig,
-    *,
-    image: Image,
-    container_id: str,
-    paths: Mapping[str, str],
-) -> Source:
-    document: dict[str, Any] = msgspec.json.decode(image.config)
-    handler = deps.handlers[pod.runtime_handler]
-    return Source(
-        container_id=container_id,
-        config=config,
-        host_paths=paths,
-        pod=pod,
-        pod_config=pod.request(),
-        image=image,
-        image_config=document.get("config") or {},
-        rootfs=deps.bundles.rootfs(container_id),
-        etc=os.path.join(deps.etc, pod.id),
-        systemd_cgroup=handler.systemd_cgroup,
-        pod_annotations=tuple(handler.pod_annotations),
-        ulimits=tuple(handler.ulimits),
-        target_pid=_target_pid(deps, pod, config),
-        facts=deps.facts,
-    )
-
-
-def _target_pid(deps: ContainerDeps, pod: PodSandbox, config: api.ContainerConfig) -> int:
-    """The first process of the container whose PID namespace is asked for. Raises InvalidArgument."""
-    options = config.linux.security_context.namespace_options
-    if options.pid != api.NamespaceMode.TARGET:
-        return 0
-    target = deps.containers.get(options.target_id)
-    if target.sandbox_id != pod.id or not target.running:
-        raise InvalidArgument(f"namespace_options.target_id {options.target_id!r}: not running in this pod")
-    return target.pid
-
-
-def _record(deps: ContainerDeps, source: Source, user: User, *, name: str) -> Container:
-    config, image = source.config, source.image
-    directory = source.pod_config.log_directory
-    effective = api.LinuxContainerUser(uid=user.uid, gid=user.gid, supplemental_groups=user.groups)
-    wanted = config.linux.resources
-    limits = in_force(resources(wanted, deps.facts), oom_score(wanted, deps.facts))
-    return Container(
-        id=source.container_id,
-        sandbox_id=source.pod.id,
-        name=name,
-        config=config.SerializeToString(),
-        image_id=image.id,
-        image_ref=next((name for name in image.names if "@" in name), image.id),
-        image_name=next((name for name in image.names if "@" not in name), ""),
-        log_path=log_path(directory, config.log_path),
-        cgroup=cgroup_path(source),
-        created_at=deps.clock(),
-        stop_signal=signal_number(config.stop_signal, str(source.image_config.get("StopSignal") or "")),
-        user=api.ContainerUser(linux=effective).SerializeToString(),
-        resources=api.ContainerResources(linux=limits).SerializeToString(),
-        labels=dict(config.labels),
-    )
-
-
-def log_path(directory: str, path: str) -> str:
-    """Absolute path of the log, "" when none is wanted. Raises InvalidArgument for one outside of `directory`."""
-    if not directory or not path:
-        return ""
-    joined = os.path.normpath(os.path.join(directory, kernel_text(path, "log_path")))
-    if os.path.commonpath([joined, os.path.normpath(directory)]) != os.path.normpath(directory):
-        raise InvalidArgument(f"log_path {path[:160]!r} leaves the pod's log_directory")
-    return joined
+    volumes = bundles.volumes.make(source.container_id, source.rootfs, targets)
+    bundles.write_spec(source.container_id, build(source, user, volumes))
+    return new_record(source, user, images, name=name, created_at=deps.clock())

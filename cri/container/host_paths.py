@@ -19,8 +19,8 @@ DEADLINE = 10.0
 
 
 async def host_paths(zygote: Zygote, config: api.ContainerConfig) -> Mapping[str, str]:
-    """Where each `host_path` of the mounts leads. A missing one becomes a directory, as with both peers: pods rely on
-    that.
+    """Where the `host_path` of each mount leads, by container_path. A missing one becomes a directory, as with both
+    peers: pods rely on that.
 
     Raises InvalidArgument (none given, propagation that its mount does not have), DeadlineExceeded when a path does
     not answer, and what keeps a directory from being made.
@@ -29,7 +29,7 @@ async def host_paths(zygote: Zygote, config: api.ContainerConfig) -> Mapping[str
     found = await asyncio.gather(*(_resolve(zygote, mount) for mount in mounts))
     for mount, path in zip(mounts, found):
         _check_propagation(mount, path)
-    return {mount.host_path: path for mount, path in zip(mounts, found)}
+    return {mount.container_path: path for mount, path in zip(mounts, found)}
 
 
 async def _resolve(zygote: Zygote, mount: api.Mount) -> str:

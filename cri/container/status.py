@@ -38,7 +38,7 @@ def status_of(container: Container) -> api.ContainerStatus:
         message=container.message,
         labels=config.labels,
         annotations=config.annotations,
-        mounts=config.mounts,
+        mounts=_mounts(container, config),
         log_path=container.log_path,
         resources=api.ContainerResources.FromString(container.resources) if container.resources else None,
         user=api.ContainerUser.FromString(container.user) if container.user else None,
@@ -51,6 +51,15 @@ def _image(container: Container, config: api.ContainerConfig) -> api.ImageSpec:
     image = config.image
     image.image = container.image_name or image.image
     return image
+
+
+def _mounts(container: Container, config: api.ContainerConfig) -> list[api.Mount]:
+    """As they were asked for; those of images with the digest of what is mounted."""
+    references = {one.container_path: one.image_ref for one in container.image_mounts}
+    for mount in config.mounts:
+        if mount.container_path in references:
+            mount.image.image_ref = references[mount.container_path]
+    return list(config.mounts)
 
 
 def verbose_info(deps: ContainerDeps, container: Container) -> dict[str, object]:

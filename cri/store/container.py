@@ -13,6 +13,17 @@ from cri import api
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMount:
+    """An image that is mounted as a volume."""
+
+    container_path: str
+    """As the kubelet sent it."""
+    image_id: str
+    image_ref: str
+    """As Container.image_ref."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     id: str
     sandbox_id: str
@@ -42,6 +53,7 @@ class Container:
     """The effective api.ContainerUser, serialised."""
     resources: bytes = b""
     """The api.ContainerResources in force, serialised."""
+    image_mounts: tuple[ImageMount, ...] = ()
     labels: Labels = field(default_factory=no_labels)
     lost: bool = False
 

@@ -91,7 +91,7 @@ class Node:
     def left(self) -> list[str]:
         """What still bears the node's name: mounts, processes, links, directories of objects."""
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(self.base) in line]
-        kinds = ("run/sandboxes/*", "run/containers/*", "run/etc/*", "root/leases/*.json")
+        kinds = ("run/sandboxes/*", "run/containers/*", "run/etc/*", "root/volumes/*", "root/leases/*.json")
         objects = [str(path) for kind in kinds for path in self.base.glob(kind)]
         return [*mounts, *objects, *map(str, self.processes())]
 

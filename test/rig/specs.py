@@ -73,7 +73,7 @@ def source(
     sandbox = Sandbox(id="pod1", pid=1, namespaces=pinned if namespaces is None else namespaces, created_at=0, shm=shm)
     fields = {
         "container_id": "ctr1",
-        "host_paths": {mount.host_path: mount.host_path for mount in container.mounts},
+        "paths": {mount.container_path: mount.host_path for mount in container.mounts},
         "config": container,
         "pod": PodSandbox(id="pod1", name="web", config=b"", runtime_handler="", created_at=0, sandbox=sandbox),
         "pod_config": pod_config,

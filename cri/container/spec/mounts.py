@@ -54,10 +54,15 @@ def clean_target(path: str, what: str) -> str:
     Raises InvalidArgument for the root and for everything in /proc, which the runtime must be able to trust
     (CVE-2019-16884). /dev and /sys are the kubelet's to replace: drivers and node agents mount the node's there.
     """
-    clean = "/" + os.path.normpath("/" + kernel_text(path, f"{what} container_path")).lstrip("/")
+    clean = clean_path(kernel_text(path, f"{what} container_path"))
     if not path or clean in ("/", "/proc") or clean.startswith("/proc/"):
         raise InvalidArgument(f"{what} container_path {path[:160]!r}: this place is the runtime's")
     return clean
+
+
+def clean_path(path: str) -> str:
+    """`path` absolute and without `..`, as a container sees it."""
+    return "/" + os.path.normpath("/" + path).lstrip("/")
 
 
 def _pseudo(source: Source) -> list[Mount]:
@@ -100,7 +105,7 @@ def _asked(source: Source, target: str, mount: api.Mount) -> Mount:
         raise InvalidArgument(f"mount {target[:160]!r}: mount_options {min(unknown)[:64]!r} is none of {known}")
     access = ("rro" if mount.recursive_read_only else "ro") if mount.readonly else "rw"
     options = [_PROPAGATION[mount.propagation], *mount.mount_options, access]
-    document = _bind(source.host_paths[mount.host_path], target, options)
+    document = _bind(source.paths[mount.container_path], target, options)
     if mount.uidMappings or mount.gidMappings:
         document["uidMappings"] = [_mapping(line) for line in mount.uidMappings]
         document["gidMappings"] = [_mapping(line) for line in mount.gidMappings]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from core.errdefs import InvalidArgument
 from core.oci import capabilities
 from core.oci.runtime import Process
@@ -11,6 +9,7 @@ from core.oci.runtime import User as OciUser
 from core.oci.user import User
 from cri.container.spec.environment import environment
 from cri.container.spec.image import image_strings, image_text
+from cri.container.spec.mounts import clean_path
 from cri.container.spec.resources import oom_score
 from cri.container.spec.source import Source
 from cri.container.spec.text import kernel_text, kernel_texts
@@ -49,7 +48,7 @@ def command(source: Source) -> list[str]:
 def working_directory(source: Source) -> str:
     """CRI's, the image's, or /. Never one through /proc, where descriptors of the runtime show (CVE-2024-21626)."""
     path = source.config.working_dir or image_text(source, "WorkingDir")
-    clean = "/" + os.path.normpath("/" + kernel_text(path, "working_dir")).lstrip("/")
+    clean = clean_path(kernel_text(path, "working_dir"))
     if clean.startswith("/proc/"):
         raise InvalidArgument(f"working_dir {path[:160]!r} lies in /proc")
     return clean

@@ -57,8 +57,8 @@ class Source:
     container_id: str
     config: api.ContainerConfig
     """As the kubelet sent it."""
-    host_paths: Mapping[str, str]
-    """Where the `host_path`s of its mounts lead, links followed."""
+    paths: Mapping[str, str]
+    """By container_path of its mounts, what is to be mounted there: real paths of the node."""
     pod: PodSandbox
     pod_config: api.PodSandboxConfig
     image: Image

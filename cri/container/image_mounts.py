@@ -1,0 +1,105 @@
+"""Images as volumes: what a mount's `image` asks for, mounted read-only for one container (KEP-4639).
+
+    <state>/containers/<container id>/images/<number>      mount point of a view of the image
+    snapshot <container id>-image-<number>                 the view, which holds the image's layers against collection
+
+What a crash leaves bears the container's id: `remove` undoes any part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+from core.errdefs import CrispError, InvalidArgument, NotFound
+from core.files.dirs import make_dirs
+from core.images.images import Image, ImageStore
+from core.images.lookup import find_image
+from core.linux.mount import mount_all, umount_all
+from core.linux.openat2 import open_in_root
+from core.snapshots.snapshotter import Snapshotter
+from cri import api
+
+REASON = "ImageVolumeMountFailed"
+"""What the kubelet finds in a message to tell this from other failures (cri-api, errors.go)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedImage:
+    """One image to mount."""
+
+    container_path: str
+    sub_path: str
+    image: Image
+
+
+def wanted_images(images: ImageStore, config: api.ContainerConfig) -> list[WantedImage]:
+    """The images that the mounts ask for. Raises NotFound, InvalidArgument (with a host_path, or writable)."""
+    return [_wanted(images, mount) for mount in config.mounts if mount.image.image]
+
+
+def _wanted(images: ImageStore, mount: api.Mount) -> WantedImage:
+    where = f"{REASON}: mount {mount.container_path[:160]}"
+    if mount.host_path:
+        raise InvalidArgument(f"{where}: it has an image and a host_path")
+    if not mount.readonly:
+        raise InvalidArgument(f"{where}: an image is read-only, and readonly is not set")
+    if ".." in mount.image_sub_path.split("/"):
+        raise InvalidArgument(f"{where}: image_sub_path {mount.image_sub_path[:160]!r} has '..'")
+    try:
+        image = find_image(images, mount.image.image)
+    except NotFound as exc:
+        raise NotFound(f"{where}: image {mount.image.image!r} is not on this node: pull it first") from exc
+    return WantedImage(container_path=mount.container_path, sub_path=mount.image_sub_path, image=image)
+
+
+class ImageMounts:
+    """Below the bundles in one directory. All calls block."""
+
+    def __init__(self, root: str, snapshotter: Snapshotter) -> None:
+        self._root = root
+        self._snapshotter = snapshotter
+
+    def make(self, container_id: str, number: int, wanted: WantedImage) -> str:
+        """Mount it; return the path of what is wanted of it. Raises NotFound (image, sub path)."""
+        target = os.path.join(self._directory(container_id), str(number))
+        make_dirs(target, 0o700)
+        try:
+            mount_all(self._snapshotter.view(_key(container_id, number), wanted.image.chain_id), target)
+            return _inside(target, wanted.sub_path) if wanted.sub_path else target
+        except CrispError as exc:
+            raise type(exc)(f"{REASON}: mount {wanted.container_path[:160]}: {exc}") from exc
+
+    def remove(self, container_id: str) -> None:
+        """Unmount, and drop the views; also those whose directory a reboot has taken. Success when there is none."""
+        directory = self._directory(container_id)
+        if os.path.isdir(directory):
+            for name in os.listdir(directory):
+                umount_all(os.path.join(directory, name))
+        prefix = _key(container_id, "")
+        for snapshot in [one.name for one in self._snapshotter.walk() if one.name.startswith(prefix)]:
+            with contextlib.suppress(NotFound):
+                self._snapshotter.remove(snapshot)
+
+    def _directory(self, container_id: str) -> str:
+        return os.path.join(self._root, container_id, "images")
+
+
+def _key(container_id: str, number: int | str) -> str:
+    return f"{container_id}-image-{number}"
+
+
+def _inside(root: str, path: str) -> str:
+    """The real path of `path` in the image at `root`; its links lead nowhere else."""
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        found = open_in_root(root_fd, path.lstrip("/") or ".", os.O_PATH)
+    except OSError as exc:
+        raise NotFound(f"image_sub_path {path[:160]!r}: {exc.strerror}") from exc
+    finally:
+        os.close(root_fd)
+    try:
+        return os.readlink(f"/proc/self/fd/{found}")
+    finally:
+        os.close(found)

@@ -1,0 +1,57 @@
+"""From a CreateContainer request, and what is known of pod, image and node, to the source of the OCI spec."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from core.errdefs import InvalidArgument
+from core.images.images import Image
+from cri import api
+from cri.container.deps import ContainerDeps
+from cri.container.spec.source import Source
+from cri.store.sandbox import PodSandbox
+
+
+def source_of(
+    deps: ContainerDeps,
+    pod: PodSandbox,
+    config: api.ContainerConfig,
+    *,
+    image: Image,
+    container_id: str,
+    paths: Mapping[str, str],
+) -> Source:
+    """Raises InvalidArgument, NotFound (target container)."""
+    document: dict[str, Any] = msgspec.json.decode(image.config)
+    handler = deps.handlers[pod.runtime_handler]
+    return Source(
+        container_id=container_id,
+        config=config,
+        paths=paths,
+        pod=pod,
+        pod_config=pod.request(),
+        image=image,
+        image_config=document.get("config") or {},
+        rootfs=deps.bundles.rootfs(container_id),
+        etc=os.path.join(deps.etc, pod.id),
+        systemd_cgroup=handler.systemd_cgroup,
+        pod_annotations=tuple(handler.pod_annotations),
+        ulimits=tuple(handler.ulimits),
+        target_pid=_target_pid(deps, pod, config),
+        facts=deps.facts,
+    )
+
+
+def _target_pid(deps: ContainerDeps, pod: PodSandbox, config: api.ContainerConfig) -> int:
+    """The first process of the container whose PID namespace is asked for. Raises InvalidArgument."""
+    options = config.linux.security_context.namespace_options
+    if options.pid != api.NamespaceMode.TARGET:
+        return 0
+    target = deps.containers.get(options.target_id)
+    if target.sandbox_id != pod.id or not target.running:
+        raise InvalidArgument(f"namespace_options.target_id {options.target_id!r}: not running in this pod")
+    return target.pid
