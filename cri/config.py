@@ -86,8 +86,17 @@ class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
     pod_annotations: Annotated[
         list[str], Meta(description="annotations of pods and containers that reach the OCI spec; * matches anything")
     ] = field(default_factory=list)
+    device_ownership_from_security_context: Annotated[
+        bool, Meta(description="devices belong to the container's user instead of the node's owner")
+    ] = False
     ulimits: Annotated[list[str], Meta(description="of every container's process, like nofile=1024:4096")] = field(
         default_factory=list
+    )
+
+
+class Cdi(Struct, frozen=True, forbid_unknown_fields=True):
+    spec_dirs: Annotated[list[str], Meta(description="where vendors describe devices; the last one counts most")] = (
+        field(default_factory=lambda: ["/etc/cdi", "/var/run/cdi"])
     )
 
 
@@ -121,6 +130,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     runtimes: Annotated[
         dict[str, str | Runtime], Meta(description="handlers by name; `default` names one, else crun or runc")
     ] = field(default_factory=dict)
+    cdi: Cdi = field(default_factory=Cdi)
     nri: Nri = Nri()
 
     def handlers(self) -> dict[str, Runtime]:

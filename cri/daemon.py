@@ -196,6 +196,7 @@ class Daemon:
             zygote=core.zygote,
             handlers=all_handlers(self._config),
             facts=Facts.read(),
+            cdi_dirs=tuple(self._config.cdi.spec_dirs),
             etc=os.path.join(self._config.state, "etc"),
             filesystem=core.filesystem,
             new_id=new_id,

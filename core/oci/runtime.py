@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import msgspec
 
@@ -126,6 +126,19 @@ class Linux(TypedDict):
     maskedPaths: list[str]
     readonlyPaths: list[str]
     seccomp: NotRequired[msgspec.Raw]
+    intelRdt: NotRequired[dict[str, Any]]
+
+
+class Hook(TypedDict):
+    path: str
+    args: list[str]
+    env: list[str]
+    timeout: NotRequired[int]
+    """Seconds."""
+
+
+HOOKS = frozenset({"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"})
+"""When hooks run (config.md, POSIX-platform Hooks)."""
 
 
 class Spec(TypedDict):
@@ -135,3 +148,4 @@ class Spec(TypedDict):
     mounts: list[Mount]
     annotations: dict[str, str]
     linux: Linux
+    hooks: NotRequired[dict[str, list[Hook]]]

@@ -38,6 +38,7 @@ class ContainerDeps:
     handlers: Mapping[str, Runtime]
     """By runtime handler; "" is the default one."""
     facts: Facts
+    cdi_dirs: tuple[str, ...]
     etc: str
     """Directory of the pods' files."""
     filesystem: Executor

@@ -41,6 +41,8 @@ def source_of(
         systemd_cgroup=handler.systemd_cgroup,
         pod_annotations=tuple(handler.pod_annotations),
         ulimits=tuple(handler.ulimits),
+        cdi_dirs=deps.cdi_dirs,
+        device_ownership=handler.device_ownership_from_security_context,
         target_pid=_target_pid(deps, pod, config),
         facts=deps.facts,
     )

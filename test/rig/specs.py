@@ -93,6 +93,8 @@ def source(
         "systemd_cgroup": False,
         "pod_annotations": (),
         "ulimits": (),
+        "cdi_dirs": (),
+        "device_ownership": False,
         "target_pid": 0,
         "facts": facts(),
     }

@@ -11,6 +11,7 @@ from core.oci.cgroups import cgroups_path
 from core.oci.runtime import VERSION, Linux, Mount, Process, Root, Spec
 from core.oci.user import User
 from cri.container.spec.annotations import spec_annotations
+from cri.container.spec.cdi import inject_devices
 from cri.container.spec.devices import devices
 from cri.container.spec.mounts import is_mounted, mounts
 from cri.container.spec.namespaces import namespaces
@@ -29,16 +30,16 @@ def build(source: Source, user: User, volumes: Iterable[tuple[str, str]]) -> byt
     if source.security.privileged and not source.pod_config.linux.security_context.privileged:
         raise InvalidArgument("security_context.privileged: the sandbox is not")
     all_mounts = mounts(source, volumes)
-    return msgspec.json.encode(
-        Spec(
-            ociVersion=VERSION,
-            process=_process(source, user),
-            root=Root(path="rootfs", readonly=source.security.readonly_rootfs),
-            mounts=all_mounts,
-            annotations=spec_annotations(source),
-            linux=_linux(source, all_mounts),
-        )
+    document = Spec(
+        ociVersion=VERSION,
+        process=_process(source, user),
+        root=Root(path="rootfs", readonly=source.security.readonly_rootfs),
+        mounts=all_mounts,
+        annotations=spec_annotations(source),
+        linux=_linux(source, user, all_mounts),
     )
+    inject_devices(document, source, user)
+    return msgspec.json.encode(document)
 
 
 def _process(source: Source, user: User) -> Process:
@@ -52,10 +53,10 @@ def _process(source: Source, user: User) -> Process:
     return document
 
 
-def _linux(source: Source, all_mounts: list[Mount]) -> Linux:
+def _linux(source: Source, user: User, all_mounts: list[Mount]) -> Linux:
     # Slave, so that mounts which the node undoes do not live on in here; shared only where a mount must get out.
     propagation = "rshared" if any("rshared" in mount["options"] for mount in all_mounts) else "rslave"
-    nodes, rules = devices(source, own_dev=not is_mounted(source, "/dev"))
+    nodes, rules = devices(source, user, own_dev=not is_mounted(source, "/dev"))
     limits = resources(source.config.linux.resources, source.facts)
     limits["devices"] = rules
     document = Linux(

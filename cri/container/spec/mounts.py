@@ -40,7 +40,12 @@ def mounts(source: Source, volumes: Iterable[tuple[str, str]]) -> list[Mount]:
     if "/dev" in asked:
         default = [mount for mount in default if not mount["destination"].startswith("/dev/")]
     kept = [mount for mount in default if mount["destination"] not in asked]
-    return sorted([*kept, *asked.values()], key=lambda mount: mount["destination"].count("/"))
+    return in_order([*kept, *asked.values()])
+
+
+def in_order(mounts: Iterable[Mount]) -> list[Mount]:
+    """Parents before children; none is /."""
+    return sorted(mounts, key=lambda mount: mount["destination"].count("/"))
 
 
 def is_mounted(source: Source, target: str) -> bool:

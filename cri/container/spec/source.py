@@ -73,6 +73,10 @@ class Source:
     """Patterns of annotations that the handler lets through."""
     ulimits: tuple[str, ...]
     """The handler's, like `nofile=1024:4096`."""
+    cdi_dirs: tuple[str, ...]
+    """Where vendors describe their devices; those in the last one count most."""
+    device_ownership: bool
+    """Whether devices belong to the container's user."""
     target_pid: int
     """First process of the container whose PID namespace this one joins, 0 for none."""
     facts: Facts
