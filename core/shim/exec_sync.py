@@ -14,7 +14,7 @@ from core.shim.container import Container
 from core.shim.containers import Containers
 from core.shim.exec import kill_family, require_running
 from core.shim.reaper import Process
-from core.shim.stdio import Pump, Sink, pipe
+from core.shim.stdio import Pump, Sink, no_input, pipe
 
 Wrap = Callable[[bytes], crisp_shim_pb2.ExecOutput]
 
@@ -69,8 +69,7 @@ async def _run(
 
 
 async def _spawn(container: Container, process: bytes, output: Output, pumps: list[Pump]) -> Process:
-    stdin = os.open(os.devnull, os.O_RDONLY)
-    ends = [stdin]
+    ends = [no_input()]
     try:
         for sink in (output.stdout, output.stderr):
             read, write = pipe()

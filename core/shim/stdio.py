@@ -84,6 +84,17 @@ def pipe() -> tuple[int, int]:
     return read, write
 
 
+def no_input() -> int:
+    """A stdin that is at its end.
+
+    Not /dev/null: crun gives the standard streams of an exec to the container's user (fchown), who could then take the
+    node's own device from everybody else (fchmod).
+    """
+    read, write = os.pipe()
+    os.close(write)
+    return read
+
+
 def open_fifo(path: str) -> int:
     """One end of a FIFO of the shim v2 contract, /dev/null for "". Opened for both directions, so that it neither waits
     for the other end nor breaks while that is away."""
