@@ -42,7 +42,10 @@ crash: setup ## kill crispd and its shims at POINTS named steps and look what is
 proto: $(VENV)/ready ## regenerate the code beside our .proto files
 	$(BIN)/python tools/generate_api.py
 
+golden: $(VENV)/ready ## write the reviewed OCI specs in test/golden/specs anew
+	CRISP_REWRITE_GOLDEN=1 $(BIN)/pytest test/unit/cri/container/spec/test_golden.py
+
 lock: $(VENV)/ready ## rewrite requirements.lock from pyproject.toml
 	tools/lock.sh
 
-.PHONY: help setup packages check test demo bench crash proto lock
+.PHONY: help setup packages check test demo bench crash proto golden lock
