@@ -113,7 +113,10 @@ def _network(config: Config) -> Iterator[Finding]:
 
 
 def _security() -> Iterator[Finding]:
-    for subject, path in (("AppArmor", "/sys/module/apparmor/parameters/enabled"), ("SELinux", "/sys/fs/selinux")):
+    for subject, path, cost in (
+        ("AppArmor", "/sys/module/apparmor/parameters/enabled", "containers that ask for a profile are refused"),
+        ("SELinux", "/sys/fs/selinux", "labels that pods ask for do nothing"),
+    ):
         present = os.path.exists(path)
-        text = "present" if present else "not in this kernel: containers that ask for it are refused"
+        text = "present" if present else f"not in this kernel: {cost}"
         yield Finding(level=Level.OK if present else Level.LIMITED, subject=subject, text=text)

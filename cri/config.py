@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shutil
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from core.images.verification import Verdict
 from core.oci.rlimits import parse_rlimit
 
 SHIM_TYPE = "io.containerd.crisp.v1"
+_BARE_KEY = re.compile("[A-Za-z0-9_-]+")
 
 
 class Grpc(Struct, frozen=True, forbid_unknown_fields=True):
@@ -211,8 +213,25 @@ def _unknown(
 
 def dump(config: Config) -> str:
     """`config` as TOML that `load` reads back."""
-    builtins = msgspec.to_builtins(config)
-    return msgspec.toml.encode({**builtins, "runtimes": builtins["runtimes"]}).decode()
+    return "\n".join(_table(msgspec.to_builtins(config), "")) + "\n"
+
+
+def _table(table: Mapping[str, Any], name: str) -> Iterator[str]:
+    """A TOML table, its own keys first: what follows the head of another one belongs to that."""
+    if name:
+        yield f"\n[{name}]"
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            yield f"{key} = {_value(value)}"
+    for key, value in table.items():
+        if isinstance(value, dict):
+            quoted = key if _BARE_KEY.fullmatch(key) else _value(key)
+            yield from _table(value, f"{name}.{quoted}" if name else quoted)
+
+
+def _value(value: Any) -> str:
+    """A string, number, boolean or list of them: JSON's notation is TOML's, too (TOML 1.0, String)."""
+    return msgspec.json.encode(value).decode()
 
 
 def default_toml() -> str:
@@ -238,8 +257,7 @@ def _keys(config: Struct) -> Iterator[str]:
     for info in msgspec.structs.fields(type(config)):
         value = getattr(config, info.name)
         if not isinstance(value, Struct | dict):
-            text = msgspec.toml.encode({info.name: value}).decode().strip()
-            yield f"{text}  # {_meaning(info.type)}"
+            yield f"{info.name} = {_value(value)}  # {_meaning(info.type)}"
 
 
 def _meaning(type_: Any) -> str:

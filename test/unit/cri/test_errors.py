@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import inspect
+
+import grpc
+import pytest
+
+from core import errdefs
+from cri.errors import status_of
+
+KINDS = [kind for _, kind in inspect.getmembers(errdefs, inspect.isclass) if kind is not errdefs.CrispError]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_each_error_has_the_code_that_bears_its_name(kind: type[errdefs.CrispError]) -> None:
+    code, message = status_of(kind("the thing: the remedy"))
+    assert code.name.replace("_", "").lower() == kind.__name__.lower()
+    assert message == "the thing: the remedy"
+
+
+def test_what_nobody_planned_for_is_unknown_and_says_what_it_is() -> None:
+    assert status_of(ZeroDivisionError("x")) == (grpc.StatusCode.UNKNOWN, "ZeroDivisionError: x")
+    assert status_of(KeyError()) == (grpc.StatusCode.UNKNOWN, "KeyError: KeyError")
+
+
+def test_an_error_without_words_still_says_something() -> None:
+    assert status_of(errdefs.NotFound()) == (grpc.StatusCode.NOT_FOUND, "NotFound")
