@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from core.errdefs import InvalidArgument, ResourceExhausted
+from core.errdefs import CrispError, InvalidArgument
 from core.files.read import read_limited
 
 MAX_PROFILE = 1 << 20
@@ -70,6 +70,6 @@ def localhost(path: str) -> msgspec.Raw:
     try:
         raw = read_limited(os.path.normpath(path), MAX_PROFILE)
         msgspec.json.decode(raw, type=_Profile)
-    except (OSError, ValueError, RecursionError, ResourceExhausted) as exc:  # msgspec's errors are ValueErrors
+    except (OSError, ValueError, RecursionError, CrispError) as exc:  # msgspec's errors are ValueErrors
         raise InvalidArgument(f"seccomp profile {path[:160]}: {exc}") from exc
     return msgspec.Raw(raw)

@@ -26,9 +26,13 @@ class Exits:
 
     def on_exit(self, exit_: TaskExit) -> None:
         """For Tasks.subscribe. Exits of execs are their caller's affair."""
+        if not exit_.exec_id:
+            self._group.create_task(self._exited(exit_))
+
+    async def _exited(self, exit_: TaskExit) -> None:
         container = self._containers.find(exit_.container_id)
-        if container is not None and not exit_.exec_id and not container.finished_at:
-            self._group.create_task(self.record(exited(container, exit_)))
+        if container is not None and not container.finished_at:
+            await self.record(exited(container, exit_))
 
     async def record(self, container: Container) -> None:
         """Store an exited container and wake its waiters."""

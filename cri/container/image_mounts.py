@@ -9,6 +9,7 @@ What a crash leaves bears the container's id: `remove` undoes any part of it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from dataclasses import dataclass
 
@@ -72,21 +73,28 @@ class ImageMounts:
             raise type(exc)(f"{REASON}: mount {wanted.container_path[:160]}: {exc}") from exc
 
     def remove(self, container_id: str) -> None:
-        """Unmount, and drop the views; also those whose directory a reboot has taken. Success when there is none."""
-        directory = self._directory(container_id)
-        if os.path.isdir(directory):
-            for name in os.listdir(directory):
-                umount_all(os.path.join(directory, name))
-        prefix = _key(container_id, "")
-        for snapshot in [one.name for one in self._snapshotter.walk() if one.name.startswith(prefix)]:
+        """Unmount, and drop the views; also those whose directory a reboot has taken. Success when there is none.
+
+        The last one first, so that a crash in between leaves those which are counted from 0.
+        """
+        for number in reversed(range(self._count(container_id))):
+            umount_all(os.path.join(self._directory(container_id), str(number)))
             with contextlib.suppress(NotFound):
-                self._snapshotter.remove(snapshot)
+                self._snapshotter.remove(_key(container_id, number))
+
+    def _count(self, container_id: str) -> int:
+        for number in itertools.count():
+            try:
+                self._snapshotter.stat(_key(container_id, number))
+            except NotFound:
+                break
+        return number
 
     def _directory(self, container_id: str) -> str:
         return os.path.join(self._root, container_id, "images")
 
 
-def _key(container_id: str, number: int | str) -> str:
+def _key(container_id: str, number: int) -> str:
     return f"{container_id}-image-{number}"
 
 

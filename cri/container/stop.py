@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 
-from core.errdefs import DeadlineExceeded, NotFound
+from core.errdefs import CrispError, DeadlineExceeded, NotFound
 from core.failpoint import failpoint
 from core.log import get_logger
 from cri.container.deps import ContainerDeps
@@ -37,7 +37,11 @@ async def stop_container(deps: ContainerDeps, container_id: str, timeout: float)
 async def _asked(deps: ContainerDeps, container: Container, timeout: float) -> bool:
     """Ask the container to end; whether it did within `timeout` seconds."""
     if deps.stopping.begin(container.id):
-        await deps.tasks.kill(container.sandbox_id, container.id, container.stop_signal)
+        try:
+            await deps.tasks.kill(container.sandbox_id, container.id, container.stop_signal)
+        except CrispError:
+            deps.stopping.forget(container.id)  # it may not have come: the next call sends it
+            raise
         failpoint("container.stop.asked")
     return await deps.exits.wait_exited(container.id, timeout)
 

@@ -56,8 +56,9 @@ async def _update(deps: ContainerDeps, container: Container, wanted: api.LinuxCo
             await _set_oom_score(deps, container, score)
             await deps.tasks.update(container.sandbox_id, container.id, dict(limits))
             undo.push(deps.tasks.update, container.sandbox_id, container.id, old["linux"]["resources"])
-        in_force_now = api.ContainerResources(linux=in_force(limits, score))
-        await deps.containers.put(replace(container, resources=in_force_now.SerializeToString()))
+        told = api.ContainerResources(linux=in_force(limits, score)).SerializeToString()
+        now = deps.containers.find(container.id) or container  # it may have exited meanwhile
+        await deps.containers.put(replace(now, resources=told))
         undo.pop_all()
     log.info("container resources changed", container_id=container.id)
 

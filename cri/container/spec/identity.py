@@ -22,6 +22,8 @@ def effective_user(source: Source) -> User:
     user = resolve(source.rootfs, _wanted(source))
     gid = _id(security.run_as_group.value, "run_as_group") if security.HasField("run_as_group") else user.gid
     asked = [_id(group, "supplemental_groups") for group in security.supplemental_groups]
+    if security.supplemental_groups_policy not in api.SupplementalGroupsPolicy.values():
+        raise InvalidArgument(f"supplemental_groups_policy {security.supplemental_groups_policy} is not known")
     strict = security.supplemental_groups_policy == api.SupplementalGroupsPolicy.Strict
     groups = dict.fromkeys([gid, *asked, *(() if strict else user.groups)])
     return User(uid=user.uid, gid=gid, groups=tuple(groups), home=user.home)

@@ -33,6 +33,7 @@ def _wanted(security: api.LinuxContainerSecurityContext) -> tuple[int, str]:
     """Kind and path; the deprecated string counts when the new field is absent."""
     kinds = api.SecurityProfile.ProfileType
     if security.HasField("seccomp"):
+        _check_kind(security.seccomp, "seccomp")
         return security.seccomp.profile_type, security.seccomp.localhost_ref
     old = security.seccomp_profile_path
     if old in ("", "unconfined"):
@@ -44,12 +45,19 @@ def _wanted(security: api.LinuxContainerSecurityContext) -> tuple[int, str]:
     raise InvalidArgument(f"seccomp_profile_path {old[:160]!r}: want runtime/default, unconfined or localhost/<path>")
 
 
+def _check_kind(profile: api.SecurityProfile, field: str) -> None:
+    """A kind of a later CRI must not come out as no profile at all."""
+    if profile.profile_type not in api.SecurityProfile.ProfileType.values():
+        raise InvalidArgument(f"{field}.profile_type {profile.profile_type} is not known")
+
+
 def apparmor_profile(source: Source) -> str:
     """Name of the profile, "" for none. Raises InvalidArgument for one that this node cannot apply."""
     security = source.security
     if security.privileged:
         return ""
     if security.HasField("apparmor"):
+        _check_kind(security.apparmor, "apparmor")
         kind, name = security.apparmor.profile_type, security.apparmor.localhost_ref
         local = kind == api.SecurityProfile.ProfileType.Localhost
     else:
