@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from core.api import ttrpc_pb2 as core_dot_api_dot_ttrpc__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63ore/api/crisp_shim.proto\x12\rcrisp.shim.v1\x1a\x1bgoogle/protobuf/empty.proto\"(\n\x10ReopenLogRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"[\n\x0f\x45xecSyncRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_ns\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x03\"a\n\nExecOutput\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12\'\n\x04\x65xit\x18\x03 \x01(\x0b\x32\x17.crisp.shim.v1.ExecExitH\x00\x42\x06\n\x04part\"+\n\x08\x45xecExit\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x11\n\ttimed_out\x18\x02 \x01(\x08\"\xb9\x02\n\x0eSandboxOptions\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x08\x12\x0b\n\x03ipc\x18\x03 \x01(\x08\x12\x0b\n\x03uts\x18\x04 \x01(\x08\x12\x0b\n\x03pid\x18\x05 \x01(\x08\x12;\n\x07sysctls\x18\x06 \x03(\x0b\x32*.crisp.shim.v1.SandboxOptions.SysctlsEntry\x12\x10\n\x08shm_size\x18\x07 \x01(\x03\x12.\n\x0cuid_mappings\x18\x08 \x03(\x0b\x32\x18.crisp.shim.v1.IdMapping\x12.\n\x0cgid_mappings\x18\t \x03(\x0b\x32\x18.crisp.shim.v1.IdMapping\x1a.\n\x0cSysctlsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"B\n\tIdMapping\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\r\x12\x0f\n\x07host_id\x18\x02 \x01(\r\x12\x0e\n\x06length\x18\x03 \x01(\r\"\x81\x01\n\x0bTaskOptions\x12\x0f\n\x07runtime\x18\x01 \x01(\t\x12\x14\n\x0cruntime_root\x18\x02 \x01(\t\x12\x16\n\x0esystemd_cgroup\x18\x03 \x01(\x08\x12\x10\n\x08log_path\x18\x04 \x01(\t\x12\r\n\x05stdin\x18\x05 \x01(\x08\x12\x12\n\nstdin_once\x18\x06 \x01(\x08\x32\x95\x01\n\x04Shim\x12\x44\n\tReopenLog\x12\x1f.crisp.shim.v1.ReopenLogRequest\x1a\x16.google.protobuf.Empty\x12G\n\x08\x45xecSync\x12\x1e.crisp.shim.v1.ExecSyncRequest\x1a\x19.crisp.shim.v1.ExecOutput0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63ore/api/crisp_shim.proto\x12\rcrisp.shim.v1\x1a\x14\x63ore/api/ttrpc.proto\x1a\x1bgoogle/protobuf/empty.proto\"(\n\x10ReopenLogRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"[\n\x0f\x45xecSyncRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_ns\x18\x03 \x01(\x03\x12\r\n\x05limit\x18\x04 \x01(\x03\"a\n\nExecOutput\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12\'\n\x04\x65xit\x18\x03 \x01(\x0b\x32\x17.crisp.shim.v1.ExecExitH\x00\x42\x06\n\x04part\"+\n\x08\x45xecExit\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x11\n\ttimed_out\x18\x02 \x01(\x08\"r\n\x0bOpenStreams\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0c\n\x04\x65xec\x18\x02 \x01(\x08\x12\x10\n\x08terminal\x18\x03 \x01(\x08\x12\r\n\x05stdin\x18\x04 \x01(\x08\x12\x0e\n\x06stdout\x18\x05 \x01(\x08\x12\x0e\n\x06stderr\x18\x06 \x01(\x08\"\x8f\x01\n\x0cStreamsEvent\x12.\n\x06opened\x18\x01 \x01(\x0b\x32\x1c.crisp.shim.v1.StreamsOpenedH\x00\x12\'\n\x04\x65xit\x18\x02 \x01(\x0b\x32\x17.crisp.shim.v1.ExecExitH\x00\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\r.ttrpc.StatusH\x00\x42\x06\n\x04part\"\xb1\x01\n\rStreamsOpened\x12<\n\x0b\x64\x65scriptors\x18\x01 \x03(\x0e\x32\'.crisp.shim.v1.StreamsOpened.Descriptor\x12\r\n\x05stdin\x18\x02 \x01(\x08\x12\x14\n\x0cshared_stdin\x18\x03 \x01(\x08\"=\n\nDescriptor\x12\x0c\n\x08TERMINAL\x10\x00\x12\t\n\x05STDIN\x10\x01\x12\n\n\x06STDOUT\x10\x02\x12\n\n\x06STDERR\x10\x03\"\xb9\x02\n\x0eSandboxOptions\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\x0f\n\x07network\x18\x02 \x01(\x08\x12\x0b\n\x03ipc\x18\x03 \x01(\x08\x12\x0b\n\x03uts\x18\x04 \x01(\x08\x12\x0b\n\x03pid\x18\x05 \x01(\x08\x12;\n\x07sysctls\x18\x06 \x03(\x0b\x32*.crisp.shim.v1.SandboxOptions.SysctlsEntry\x12\x10\n\x08shm_size\x18\x07 \x01(\x03\x12.\n\x0cuid_mappings\x18\x08 \x03(\x0b\x32\x18.crisp.shim.v1.IdMapping\x12.\n\x0cgid_mappings\x18\t \x03(\x0b\x32\x18.crisp.shim.v1.IdMapping\x1a.\n\x0cSysctlsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"B\n\tIdMapping\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\r\x12\x0f\n\x07host_id\x18\x02 \x01(\r\x12\x0e\n\x06length\x18\x03 \x01(\r\"\x81\x01\n\x0bTaskOptions\x12\x0f\n\x07runtime\x18\x01 \x01(\t\x12\x14\n\x0cruntime_root\x18\x02 \x01(\t\x12\x16\n\x0esystemd_cgroup\x18\x03 \x01(\x08\x12\x10\n\x08log_path\x18\x04 \x01(\t\x12\r\n\x05stdin\x18\x05 \x01(\x08\x12\x12\n\nstdin_once\x18\x06 \x01(\x08\x32\x95\x01\n\x04Shim\x12\x44\n\tReopenLog\x12\x1f.crisp.shim.v1.ReopenLogRequest\x1a\x16.google.protobuf.Empty\x12G\n\x08\x45xecSync\x12\x1e.crisp.shim.v1.ExecSyncRequest\x1a\x19.crisp.shim.v1.ExecOutput0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +35,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SANDBOXOPTIONS_SYSCTLSENTRY']._loaded_options = None
   _globals['_SANDBOXOPTIONS_SYSCTLSENTRY']._serialized_options = b'8\001'
-  _globals['_REOPENLOGREQUEST']._serialized_start=73
-  _globals['_REOPENLOGREQUEST']._serialized_end=113
-  _globals['_EXECSYNCREQUEST']._serialized_start=115
-  _globals['_EXECSYNCREQUEST']._serialized_end=206
-  _globals['_EXECOUTPUT']._serialized_start=208
-  _globals['_EXECOUTPUT']._serialized_end=305
-  _globals['_EXECEXIT']._serialized_start=307
-  _globals['_EXECEXIT']._serialized_end=350
-  _globals['_SANDBOXOPTIONS']._serialized_start=353
-  _globals['_SANDBOXOPTIONS']._serialized_end=666
-  _globals['_SANDBOXOPTIONS_SYSCTLSENTRY']._serialized_start=620
-  _globals['_SANDBOXOPTIONS_SYSCTLSENTRY']._serialized_end=666
-  _globals['_IDMAPPING']._serialized_start=668
-  _globals['_IDMAPPING']._serialized_end=734
-  _globals['_TASKOPTIONS']._serialized_start=737
-  _globals['_TASKOPTIONS']._serialized_end=866
-  _globals['_SHIM']._serialized_start=869
-  _globals['_SHIM']._serialized_end=1018
+  _globals['_REOPENLOGREQUEST']._serialized_start=95
+  _globals['_REOPENLOGREQUEST']._serialized_end=135
+  _globals['_EXECSYNCREQUEST']._serialized_start=137
+  _globals['_EXECSYNCREQUEST']._serialized_end=228
+  _globals['_EXECOUTPUT']._serialized_start=230
+  _globals['_EXECOUTPUT']._serialized_end=327
+  _globals['_EXECEXIT']._serialized_start=329
+  _globals['_EXECEXIT']._serialized_end=372
+  _globals['_OPENSTREAMS']._serialized_start=374
+  _globals['_OPENSTREAMS']._serialized_end=488
+  _globals['_STREAMSEVENT']._serialized_start=491
+  _globals['_STREAMSEVENT']._serialized_end=634
+  _globals['_STREAMSOPENED']._serialized_start=637
+  _globals['_STREAMSOPENED']._serialized_end=814
+  _globals['_STREAMSOPENED_DESCRIPTOR']._serialized_start=753
+  _globals['_STREAMSOPENED_DESCRIPTOR']._serialized_end=814
+  _globals['_SANDBOXOPTIONS']._serialized_start=817
+  _globals['_SANDBOXOPTIONS']._serialized_end=1130
+  _globals['_SANDBOXOPTIONS_SYSCTLSENTRY']._serialized_start=1084
+  _globals['_SANDBOXOPTIONS_SYSCTLSENTRY']._serialized_end=1130
+  _globals['_IDMAPPING']._serialized_start=1132
+  _globals['_IDMAPPING']._serialized_end=1198
+  _globals['_TASKOPTIONS']._serialized_start=1201
+  _globals['_TASKOPTIONS']._serialized_end=1330
+  _globals['_SHIM']._serialized_start=1333
+  _globals['_SHIM']._serialized_end=1482
 # @@protoc_insertion_point(module_scope)

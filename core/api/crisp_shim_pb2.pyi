@@ -1,5 +1,7 @@
+from core.api import ttrpc_pb2 as _ttrpc_pb2
 from google.protobuf import empty_pb2 as _empty_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -42,6 +44,52 @@ class ExecExit(_message.Message):
     code: int
     timed_out: bool
     def __init__(self, code: _Optional[int] = ..., timed_out: _Optional[bool] = ...) -> None: ...
+
+class OpenStreams(_message.Message):
+    __slots__ = ("container_id", "exec", "terminal", "stdin", "stdout", "stderr")
+    CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    EXEC_FIELD_NUMBER: _ClassVar[int]
+    TERMINAL_FIELD_NUMBER: _ClassVar[int]
+    STDIN_FIELD_NUMBER: _ClassVar[int]
+    STDOUT_FIELD_NUMBER: _ClassVar[int]
+    STDERR_FIELD_NUMBER: _ClassVar[int]
+    container_id: str
+    exec: bool
+    terminal: bool
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    def __init__(self, container_id: _Optional[str] = ..., exec: _Optional[bool] = ..., terminal: _Optional[bool] = ..., stdin: _Optional[bool] = ..., stdout: _Optional[bool] = ..., stderr: _Optional[bool] = ...) -> None: ...
+
+class StreamsEvent(_message.Message):
+    __slots__ = ("opened", "exit", "error")
+    OPENED_FIELD_NUMBER: _ClassVar[int]
+    EXIT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    opened: StreamsOpened
+    exit: ExecExit
+    error: _ttrpc_pb2.Status
+    def __init__(self, opened: _Optional[_Union[StreamsOpened, _Mapping]] = ..., exit: _Optional[_Union[ExecExit, _Mapping]] = ..., error: _Optional[_Union[_ttrpc_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class StreamsOpened(_message.Message):
+    __slots__ = ("descriptors", "stdin", "shared_stdin")
+    class Descriptor(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        TERMINAL: _ClassVar[StreamsOpened.Descriptor]
+        STDIN: _ClassVar[StreamsOpened.Descriptor]
+        STDOUT: _ClassVar[StreamsOpened.Descriptor]
+        STDERR: _ClassVar[StreamsOpened.Descriptor]
+    TERMINAL: StreamsOpened.Descriptor
+    STDIN: StreamsOpened.Descriptor
+    STDOUT: StreamsOpened.Descriptor
+    STDERR: StreamsOpened.Descriptor
+    DESCRIPTORS_FIELD_NUMBER: _ClassVar[int]
+    STDIN_FIELD_NUMBER: _ClassVar[int]
+    SHARED_STDIN_FIELD_NUMBER: _ClassVar[int]
+    descriptors: _containers.RepeatedScalarFieldContainer[StreamsOpened.Descriptor]
+    stdin: bool
+    shared_stdin: bool
+    def __init__(self, descriptors: _Optional[_Iterable[_Union[StreamsOpened.Descriptor, str]]] = ..., stdin: _Optional[bool] = ..., shared_stdin: _Optional[bool] = ...) -> None: ...
 
 class SandboxOptions(_message.Message):
     __slots__ = ("hostname", "network", "ipc", "uts", "pid", "sysctls", "shm_size", "uid_mappings", "gid_mappings")

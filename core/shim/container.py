@@ -18,13 +18,14 @@ from core.errdefs import CrispError, FailedPrecondition
 from core.failpoint import failpoint
 from core.linux.cgroup import CgroupLayout
 from core.log import get_logger
+from core.shim.audience import Audience
 from core.shim.cgroup import ContainerCgroup
 from core.shim.console import Console
 from core.shim.logs import LogFile
 from core.shim.oci_runtime import OciRuntime
 from core.shim.reaper import Process
 from core.shim.record import ExitRecord
-from core.shim.stdio import Pump, log_sink, open_fifo, pipe
+from core.shim.stdio import Pump, Sink, log_sink, open_fifo, pipe
 
 log = get_logger(__name__)
 
@@ -49,6 +50,8 @@ class Stdio:
     log_path: str = ""
     keep_stdin: bool = False
     """Keep a pipe that attach writes to."""
+    stdin_once: bool = False
+    """Give it away to the first attach: its end is the client's (CRI, ContainerConfig.stdin_once)."""
 
 
 class Container:
@@ -65,6 +68,7 @@ class Container:
         self.log = LogFile("")
         self.console: Console | None = None
         self.stdin = -1
+        self.audiences = {"stdout": Audience(), "stderr": Audience()}
         self._layout = layout
         self._pumps: list[Pump] = []
         self._cgroup: ContainerCgroup | None = None
@@ -115,7 +119,7 @@ class Container:
             write = open_fifo(fifo)
         else:
             read, write = pipe()
-            self._pumps.append(Pump(read, log_sink(self.log, stream)))
+            self._pumps.append(Pump(read, self._sink(stream)))
         ours.callback(os.close, write)
         return write
 
@@ -123,7 +127,31 @@ class Container:
         async with Console.receiving() as console:
             self.process = await self.runtime.create(self.id, (), console.socket_path)
             self.console = await console.wait_received()
-        self._pumps += self.console.attach(self.stdio.stdin, self.stdio.stdout, log_sink(self.log, "stdout"))
+        self._pumps += self.console.attach(self.stdio.stdin, self.stdio.stdout, self._sink("stdout"))
+
+    def _sink(self, stream: str) -> Sink:
+        """Into the log, then to whoever is attached."""
+        logged, audience = log_sink(self.log, stream), self.audiences[stream]
+
+        def sink(data: bytes) -> None:
+            logged(data)
+            audience.feed(data)
+
+        return sink
+
+    def stdin_for_attach(self) -> int:
+        """A descriptor to type into, the caller's to close; -1 when there is no stdin, or no more."""
+        if self.console:
+            return os.dup(self.console.master)
+        if self.stdin >= 0 and not self.stdio.stdin_once:
+            return os.dup(self.stdin)
+        given, self.stdin = self.stdin, -1
+        return given
+
+    @property
+    def backlog_directory(self) -> str:
+        """Where output waits for slow clients: on the disk of the log, for the bundle lies in memory."""
+        return os.path.dirname(self.stdio.log_path) or self.bundle
 
     async def start(self) -> None:
         """Raises FailedPrecondition when it is not created, Internal with the OCI runtime's words."""
@@ -166,6 +194,12 @@ class Container:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)  # our child, not reaped yet: the pid is no other's
+
+    def require_running(self) -> None:
+        """Raises FailedPrecondition, also when its first process has ended and its log is being drained."""
+        if self.state is not State.RUNNING or self.process is None or self.process.exit.done():
+            state = State.STOPPED if self.state is State.RUNNING else self.state
+            raise FailedPrecondition(f"container {self.id} is {state.value}, not running")
 
     def pids(self) -> tuple[int, ...]:
         """The processes in the container's cgroup, in our PID namespace; () when it has ended."""

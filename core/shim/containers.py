@@ -7,12 +7,18 @@ import asyncio
 from core.errdefs import AlreadyExists, NotFound
 from core.shim.container import Container
 
+EXECS_AT_ONCE = 16
+"""OCI runtimes that start execs at the same time: more only fight for the CPUs, and each holds half a dozen
+descriptors of this process until it is done."""
+
 
 class Containers:
     """What this shim owns. Their watchers run in `group`."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self.group = group
+        self.exec_turn = asyncio.Semaphore(EXECS_AT_ONCE)
+        """Held while an exec is being started."""
         self._by_id: dict[str, Container] = {}
 
     def add(self, container: Container) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 from collections.abc import Sequence
 
-from core.errdefs import FailedPrecondition
 from core.shim.console import Console
-from core.shim.container import Container, State, Stdio
+from core.shim.container import Container, Stdio
 from core.shim.reaper import Process
 from core.shim.record import ExitRecord
 from core.shim.stdio import Pump, open_fifo
@@ -37,7 +35,7 @@ class Exec:
 
     async def start(self) -> None:
         """Run it. Raises FailedPrecondition (container not running), Internal with the OCI runtime's words."""
-        require_running(self.container)
+        self.container.require_running()
         if self.stdio.terminal:
             async with Console.receiving() as console:
                 self.process = await self._run((), console.socket_path)
@@ -75,25 +73,3 @@ class Exec:
             pump.close()
         if self.console:
             self.console.close()
-
-
-def require_running(container: Container) -> None:
-    """Raises FailedPrecondition."""
-    if container.state is not State.RUNNING:
-        raise FailedPrecondition(f"container {container.id} is {container.state.value}, not running")
-
-
-def kill_family(container: Container, pid: int) -> None:
-    """SIGKILL an exec and everything of its session: what it started, but nothing else of the container."""
-    family = [pid, *(other for other in container.pids() if session_of(other) == pid)]
-    for member in family:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(member, signal.SIGKILL)
-
-
-def session_of(pid: int) -> int:
-    """Session id of a process in our PID namespace, 0 when it is gone."""
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0

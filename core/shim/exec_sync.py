@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 from collections.abc import AsyncIterator, Callable
 
@@ -12,13 +11,11 @@ from google.protobuf.empty_pb2 import Empty
 from core.api import crisp_shim_pb2
 from core.shim.container import Container
 from core.shim.containers import Containers
-from core.shim.exec import kill_family, require_running
 from core.shim.reaper import Process
+from core.shim.run import start_exec, wait_exec
 from core.shim.stdio import Pump, Sink, no_input, pipe
 
 Wrap = Callable[[bytes], crisp_shim_pb2.ExecOutput]
-
-_numbers = itertools.count(1)
 
 
 class ShimService:
@@ -34,48 +31,47 @@ class ShimService:
     ) -> AsyncIterator[crisp_shim_pb2.ExecOutput]:
         """Output as it comes, then the exit. A caller that goes away ends the exec."""
         container = self._containers.get(request.container_id)
-        require_running(container)
+        container.require_running()
         output = Output(request.limit)
-        run = asyncio.ensure_future(_run(container, request, output))
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        run = asyncio.ensure_future(_run(container, self._containers.exec_turn, request, output, gone))
         try:
             while (part := await output.next()) is not None:
                 yield part
-            yield crisp_shim_pb2.ExecOutput(exit=await run)
+            yield crisp_shim_pb2.ExecOutput(exit=await asyncio.shield(run))
         finally:
-            run.cancel()
+            gone.set_result(None)
 
 
 async def _run(
-    container: Container, request: crisp_shim_pb2.ExecSyncRequest, output: Output
+    container: Container,
+    turn: asyncio.Semaphore,
+    request: crisp_shim_pb2.ExecSyncRequest,
+    output: Output,
+    gone: asyncio.Future[None],
 ) -> crisp_shim_pb2.ExecExit:
+    """Never cancelled, since what the OCI runtime has just started would be nobody's: `gone` ends it."""
     pumps: list[Pump] = []
-    process: Process | None = None
     try:
-        process = await _spawn(container, request.process, output, pumps)
-        done, _ = await asyncio.wait([process.exit], timeout=request.timeout_ns / 1e9 or None)
-        if not done:
-            kill_family(container, process.pid)
-        code = await process.exit
-        await asyncio.gather(*(pump.drain() if done else pump.drain(0) for pump in pumps))
-        return crisp_shim_pb2.ExecExit(code=code, timed_out=not done)
-    except asyncio.CancelledError:
-        if process:
-            kill_family(container, process.pid)
-        raise
+        async with turn:
+            process = await _start(container, request.process, output, pumps)
+        ended = await wait_exec(container, process, gone, request.timeout_ns / 1e9 or None)
+        await asyncio.gather(*(pump.drain() if ended else pump.drain(0) for pump in pumps))
+        return crisp_shim_pb2.ExecExit(code=process.exit.result(), timed_out=not ended)
     finally:
         for pump in pumps:
             pump.close()
         output.close()
 
 
-async def _spawn(container: Container, process: bytes, output: Output, pumps: list[Pump]) -> Process:
+async def _start(container: Container, process: bytes, output: Output, pumps: list[Pump]) -> Process:
     ends = [no_input()]
     try:
         for sink in (output.stdout, output.stderr):
             read, write = pipe()
             ends.append(write)
             pumps.append(Pump(read, sink()))
-        return await container.runtime.exec(container.id, f"exec-sync-{next(_numbers)}", process, ends)
+        return await start_exec(container, process, ends)
     finally:
         for fd in ends:
             os.close(fd)

@@ -27,6 +27,7 @@ from core.shim.exec_sync import ShimService
 from core.shim.publish import Publisher
 from core.shim.reaper import Reaper
 from core.shim.sandbox_service import SandboxService
+from core.shim.streams import StreamsServer
 from core.shim.task_service import TaskService
 from core.ttrpc.server import Server
 
@@ -79,7 +80,7 @@ async def serve(sandbox_id: str, directory: str, events: str, namespace: str, li
         server.register(crisp_shim_pb2.DESCRIPTOR.services_by_name["Shim"], ShimService(containers))
         reaper.install()
         publishing = group.create_task(publisher.run())
-        async with server.serving(listener):
+        async with server.serving(listener), StreamsServer(containers).serving(os.path.join(directory, "streams.sock")):
             _save_identity(directory)
             await over.wait()
         await publisher.wait_empty(FAREWELL)

@@ -52,15 +52,16 @@ class OciRuntime:
         self, container_id: str, name: str, process: bytes, stdio: Sequence[int], console: str = ""
     ) -> Process:
         """`exec` OCI `process` (JSON) beside the first one. `name` is unique in the bundle."""
-        spec, pid_file = (os.path.join(self.bundle, f"{name}.{kind}") for kind in ("json", "pid"))
+        files = [os.path.join(self.bundle, f"{name}.{kind}") for kind in ("json", "pid", "log")]
+        spec, pid_file, log = files
         _write(spec, process)
         arguments = ["exec", "--detach", "--process", spec, "--pid-file", pid_file]
         try:
             with self.reaper.expecting():
-                await self._run([*arguments, *_console(console), container_id], stdio)
+                await self._run([*arguments, *_console(console), container_id], stdio, log)
                 return self.reaper.watch(_read_pid(pid_file))
         finally:
-            for path in (spec, pid_file):
+            for path in files:  # the log too: probes that fail must not fill the tmpfs, nor speak for each other
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
 
@@ -83,8 +84,8 @@ class OciRuntime:
         _write(path, resources)
         await self._run(["update", "--resources", path, container_id])
 
-    async def _run(self, arguments: Sequence[str], stdio: Sequence[int] = ()) -> None:
-        log_path = os.path.join(self.bundle, "log.json")
+    async def _run(self, arguments: Sequence[str], stdio: Sequence[int] = (), log_path: str = "") -> None:
+        log_path = log_path or os.path.join(self.bundle, "log.json")
         command = [self.binary, "--log", log_path, "--log-format", "json"]
         command += ["--root", self.root] if self.root else []
         command += ["--systemd-cgroup"] if self.systemd_cgroup else []

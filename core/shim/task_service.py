@@ -85,6 +85,7 @@ class TaskService:
             terminal=request.terminal,
             log_path=options.log_path,
             keep_stdin=options.stdin,
+            stdin_once=options.stdin_once,
         )
         return Container(request.id, runtime, stdio, self._layout)
 

@@ -3,6 +3,7 @@
     <state>/sandboxes/<sandbox id>/   0700, or 0710 for the group of the pod's own user namespace
       sandbox.json                    the OCI runtime of its containers; before the shim is forked
       shim.sock                       0600, bound by the daemon: connecting works before the shim runs
+      streams.sock                    0600, see core/shim/streams.py; by the shim
       shim.json                       who the shim is; by the shim, when it is ready
       ns/{net,ipc,uts,user,pid}       pinned namespaces; by the shim
       shm/                            the pod's /dev/shm; by the shim
@@ -67,6 +68,11 @@ class SandboxDir:
     @property
     def socket(self) -> str:
         return f"{self.path}/shim.sock"
+
+    @property
+    def streams(self) -> str:
+        """Where the shim hands out streams: `core.shim.streams`."""
+        return f"{self.path}/streams.sock"
 
     @property
     def shm(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from core.api import events_pb2
-from core.api.crisp_shim_pb2 import ExecSyncRequest
+from core.api.crisp_shim_pb2 import ExecSyncRequest, OpenStreams
 from core.api.task_v3_pb2 import UpdateTaskRequest
 from core.errdefs import CrispError, DeadlineExceeded, NotFound, Unavailable
 from core.failpoint import failpoint
@@ -23,6 +23,7 @@ from core.tasks.events import EventsService
 from core.tasks.exits import Exits
 from core.tasks.limits import SavedLimits
 from core.tasks.messages import collect, create_request, exit_of, status_of
+from core.tasks.shim_streams import DRAIN, ShimExec, ShimStreams
 from core.tasks.tasks import ExecResult, OnExit, TaskExit, TaskIO, Tasks, TaskStatus
 from core.ttrpc.address import listen
 from core.ttrpc.server import Server
@@ -38,8 +39,10 @@ _UNDECIDED = (Unavailable, DeadlineExceeded, asyncio.CancelledError)
 class ShimTasks:
     """`core.tasks.tasks.Tasks` over the shims of `manager`."""
 
-    def __init__(self, manager: ShimManager) -> None:
+    def __init__(self, manager: ShimManager, *, drain: float = DRAIN) -> None:
+        """`drain`: seconds that the output of an exec's client may come after the exec has ended."""
         self._manager = manager
+        self._drain = drain
         self._exits = Exits()
         manager.subscribe(self._tell_recorded)
 
@@ -103,6 +106,27 @@ class ShimTasks:
                 return await collect(client, request)
         except TimeoutError as exc:
             raise DeadlineExceeded(f"exec in container {container_id}: the shim does not answer") from exc
+
+    async def exec(
+        self, sandbox_id: str, container_id: str, process: dict[str, Any], *, stdin: bool, stdout: bool, stderr: bool
+    ) -> ShimExec:
+        request = OpenStreams(
+            container_id=container_id,
+            exec=True,
+            terminal=bool(process.get("terminal")),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        return await ShimExec.open(
+            self._streams(sandbox_id), request, json.dumps(process).encode(), drain=self._drain
+        )
+
+    async def attach(
+        self, sandbox_id: str, container_id: str, *, stdin: bool, stdout: bool, stderr: bool
+    ) -> ShimStreams:
+        request = OpenStreams(container_id=container_id, stdin=stdin, stdout=stdout, stderr=stderr)
+        return await ShimStreams.open(self._streams(sandbox_id), request)
 
     async def update(self, sandbox_id: str, container_id: str, resources: dict[str, Any]) -> None:
         request = UpdateTaskRequest(id=container_id)
@@ -172,6 +196,9 @@ class ShimTasks:
             exit_ = self._exits.recorded(container_id)
             if exit_:
                 self._exits.tell(exit_)
+
+    def _streams(self, sandbox_id: str) -> str:
+        return self._manager.get(sandbox_id).directory.streams
 
     async def _client(self, sandbox_id: str) -> ShimClient:
         return await self._manager.get(sandbox_id).client()

@@ -16,8 +16,8 @@ class ByteSource(Protocol):
     async def read(self, size: int) -> bytes:
         """At least one byte and at most `size`, as soon as there are any; b"" at the end, and ever after it.
 
-        One reader at a time. Raises ResourceExhausted when this client of an attach read so slowly that it was dropped
-        (the container and its log wait for nobody), Unavailable when the shim is gone.
+        One reader at a time. Raises ResourceExhausted when this client of an attach read so slowly that it was dropped:
+        64 MiB behind, for the container and its log wait for nobody.
         """
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from core.tasks.streams import ExecStreams, Streams
 from core.types import Mount
 
 
@@ -96,6 +97,20 @@ class Tasks(Protocol):
         and dropped, the command never blocks). `timeout` in seconds, 0 for none; then the exec's processes are killed
         and DeadlineExceeded is raised. Output held open by background children is waited for DRAIN seconds at most.
         """
+
+    async def exec(
+        self, sandbox_id: str, container_id: str, process: dict[str, Any], *, stdin: bool, stdout: bool, stderr: bool
+    ) -> ExecStreams:
+        """Run OCI `process` in the container for one client, on a terminal if `process` says so.
+
+        Raises NotFound, FailedPrecondition (not running), Internal with the OCI runtime's words. Cancelled in the
+        middle, nothing of it runs on.
+        """
+
+    async def attach(
+        self, sandbox_id: str, container_id: str, *, stdin: bool, stdout: bool, stderr: bool
+    ) -> Streams:
+        """Join the container's own streams. Raises NotFound, FailedPrecondition (not running)."""
 
     async def update(self, sandbox_id: str, container_id: str, resources: dict[str, Any]) -> None:
         """Apply OCI LinuxResources to the running container. On failure the limits are as before.

@@ -8,14 +8,14 @@ import socket
 from collections.abc import Iterator
 
 SUN_PATH = 107  # bytes that fit struct sockaddr_un beside its final zero, unix(7)
-BACKLOG = 128
+BACKLOG = 4096  # what somaxconn allows by default: a full backlog fails connect(2) at once, unix(7)
 
 
-def listen(path: str, mode: int = 0o600) -> socket.socket:
+def listen(path: str, mode: int = 0o600, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     """A listening socket at `path`, whatever was there before; from its first moment nobody but `mode` lets in."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX)
+    listener = socket.socket(socket.AF_UNIX, kind)
     try:
         os.fchmod(listener.fileno(), mode)  # bind(2) gives the file the mode of the socket
         with short_path(path) as short:

@@ -9,6 +9,7 @@ import msgspec
 from core.errdefs import FailedPrecondition, InvalidArgument
 from cri import api
 from cri.container.deps import ContainerDeps
+from cri.store.container import Container
 
 OUTPUT_LIMIT = 16 << 20
 """Bytes of stdout and of stderr together that a reply can carry: the kubelet's gRPC message limit is 16 MiB
@@ -18,12 +19,9 @@ _STREAM_LIMIT = OUTPUT_LIMIT // 2 - 4096
 
 async def exec_sync(deps: ContainerDeps, request: api.ExecSyncRequest) -> api.ExecSyncResponse:
     """Raises NotFound, InvalidArgument (no command), FailedPrecondition (not running), DeadlineExceeded (timeout)."""
-    container = deps.containers.get(request.container_id)
     if not request.cmd:
         raise InvalidArgument("ExecSync: cmd is empty")
-    if not container.running:
-        name = api.ContainerState.Name(container.state)
-        raise FailedPrecondition(f"container {container.id} is in state {name}, not running")
+    container = running(deps, request.container_id)
     result = await deps.tasks.exec_sync(
         container.sandbox_id,
         container.id,
@@ -32,6 +30,15 @@ async def exec_sync(deps: ContainerDeps, request: api.ExecSyncRequest) -> api.Ex
         limit=_STREAM_LIMIT,
     )
     return api.ExecSyncResponse(stdout=result.stdout, stderr=result.stderr, exit_code=result.exit_code)
+
+
+def running(deps: ContainerDeps, container_id: str) -> Container:
+    """Raises NotFound, FailedPrecondition when it is not running."""
+    container = deps.containers.get(container_id)
+    if not container.running:
+        name = api.ContainerState.Name(container.state)
+        raise FailedPrecondition(f"container {container.id} is in state {name}, not running")
+    return container
 
 
 def exec_process(spec: bytes, command: list[str], *, tty: bool) -> dict[str, Any]:

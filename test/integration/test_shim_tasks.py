@@ -4,119 +4,21 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from core.errdefs import CrispError, DeadlineExceeded, FailedPrecondition, Internal, NotFound, Unavailable
-from core.linux.pidfd import ProcessIdentity
 from core.sandbox.controller import NamespaceMode, SandboxSpec
-from core.sandbox.pinned import PinnedController
-from core.shims.bundle import Runtime
-from core.shims.manager import ShimManager
-from core.tasks.service import ShimTasks
-from core.tasks.tasks import TaskExit, TaskIO, TaskState
+from core.tasks.tasks import TaskIO, TaskState
 from core.zygote.process import ZygoteProcess
-from rig.bundles import make_bundle, process
-from rig.cgroups import ensure_cgroups
+from rig.bundles import process
+from rig.shim_node import POD, ShimNode, alive, daemon, remove_cgroups
 
 pytestmark = pytest.mark.root
 
-SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}
-POD = SandboxSpec(id="pod", runtime_handler="", hostname="podhost", sysctls=SYSCTLS)
 
-
-class Node:
-    """One daemon's view of the node."""
-
-    def __init__(self, state: Path, zygote: ZygoteProcess, group: asyncio.TaskGroup) -> None:
-        self.state = state
-        self.manager = ShimManager(str(state), zygote, group)
-        runtime = Runtime(binary="/usr/bin/crun", root=str(state / "crun"))
-        self.tasks = ShimTasks(self.manager)
-        self.sandboxes = PinnedController(self.manager, {"": runtime})
-        self.exits: list[TaskExit] = []
-        self.deaths: list[str] = []
-        self._changed = asyncio.Event()
-        self.tasks.subscribe(self._on_exit)
-        self.manager.subscribe(self._on_death)
-
-    def bundle(self, name: str, command: str, **linux: object) -> str:
-        return make_bundle(self.state / "containers" / name, command, **linux)  # type: ignore[arg-type]
-
-    async def run(self, name: str, command: str, **linux: object) -> int:
-        bundle = self.bundle(name, command, **linux)
-        pid = await self.tasks.create("pod", name, bundle, io=TaskIO(log_path=f"{bundle}/log"))
-        await self.tasks.start("pod", name)
-        return pid
-
-    def log(self, name: str) -> list[str]:
-        lines = (self.state / "containers" / name / "log").read_text().splitlines()
-        return [line.split(" ", 3)[3] for line in lines]
-
-    async def wait(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-    def _on_exit(self, exit_: TaskExit) -> None:
-        self.exits.append(exit_)
-        self._changed.set()
-
-    def _on_death(self, sandbox_id: str) -> None:
-        self.deaths.append(sandbox_id)
-        self._changed.set()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cgroups() -> None:
-    ensure_cgroups()
-
-
-@pytest.fixture
-async def zygote() -> AsyncIterator[ZygoteProcess]:
-    zygote = ZygoteProcess()
-    await zygote.start()
-    yield zygote
-    await zygote.stop()
-
-
-@contextlib.asynccontextmanager
-async def daemon(state: Path, zygote: ZygoteProcess) -> AsyncIterator[Node]:
-    async with asyncio.TaskGroup() as group:
-        node = Node(state, zygote, group)
-        async with node.tasks.listening():
-            yield node
-        node.manager.leave()
-
-
-@pytest.fixture
-async def node(tmp_path: Path, zygote: ZygoteProcess) -> AsyncIterator[Node]:
-    async with daemon(tmp_path, zygote) as node:
-        try:
-            yield node
-        finally:
-            for sandbox_id in node.manager.ids():
-                await node.sandboxes.remove(sandbox_id)
-            remove_cgroups()
-
-
-def remove_cgroups() -> None:
-    for controller in os.listdir("/sys/fs/cgroup"):
-        with contextlib.suppress(OSError):
-            os.rmdir(f"/sys/fs/cgroup/{controller}/crisp-test-{os.getpid()}")
-
-
-def alive(pid: int) -> bool:
-    try:
-        return ProcessIdentity.of(pid).alive()
-    except ProcessLookupError:
-        return False
-
-
-async def test_a_task_lives_from_create_to_delete(node: Node) -> None:
+async def test_a_task_lives_from_create_to_delete(node: ShimNode) -> None:
     sandbox = await node.sandboxes.start(POD)
     assert await node.sandboxes.alive("pod")
     bundle = node.bundle("c", "hostname; echo oops >&2; exit 7", namespaces=sandbox.namespaces)
@@ -137,7 +39,7 @@ async def test_a_task_lives_from_create_to_delete(node: Node) -> None:
     assert len(node.exits) == 1
 
 
-async def test_what_the_runtime_says_is_the_error(node: Node) -> None:
+async def test_what_the_runtime_says_is_the_error(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     bundle = node.bundle("c", "true")
     os.unlink(f"{bundle}/rootfs/bin/sh")
@@ -146,7 +48,7 @@ async def test_what_the_runtime_says_is_the_error(node: Node) -> None:
         await node.tasks.start("pod", "c")
 
 
-async def test_a_running_task_can_be_killed_and_not_deleted(node: Node) -> None:
+async def test_a_running_task_can_be_killed_and_not_deleted(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     await node.run("c", "exec sleep 1000")
     with pytest.raises(FailedPrecondition):
@@ -159,7 +61,7 @@ async def test_a_running_task_can_be_killed_and_not_deleted(node: Node) -> None:
     await node.tasks.kill("pod", "c", signal.SIGKILL)
 
 
-async def test_a_created_task_is_deleted_without_an_exit(node: Node) -> None:
+async def test_a_created_task_is_deleted_without_an_exit(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     bundle = node.bundle("c", "true")
     await node.tasks.create("pod", "c", bundle, io=TaskIO())
@@ -170,7 +72,7 @@ async def test_a_created_task_is_deleted_without_an_exit(node: Node) -> None:
     assert [exit_.exit_code for exit_ in node.exits] == [0]
 
 
-async def test_exec_collects_both_streams_and_the_code(node: Node) -> None:
+async def test_exec_collects_both_streams_and_the_code(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     await node.run("c", "exec sleep 1000")
     result = await node.tasks.exec_sync(
@@ -179,7 +81,7 @@ async def test_exec_collects_both_streams_and_the_code(node: Node) -> None:
     assert (result.stdout, result.stderr, result.exit_code) == (b"out\n", b"err\n", 3)
 
 
-async def test_exec_output_is_cut_at_the_limit(node: Node) -> None:
+async def test_exec_output_is_cut_at_the_limit(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     await node.run("c", "exec sleep 1000")
     command = "dd if=/dev/zero bs=1024 count=9000 2>/dev/null"
@@ -190,7 +92,7 @@ async def test_exec_output_is_cut_at_the_limit(node: Node) -> None:
     assert (len(result.stdout), result.exit_code) == (8 << 20, 0)
 
 
-async def test_exec_is_killed_at_its_timeout(node: Node) -> None:
+async def test_exec_is_killed_at_its_timeout(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     await node.run("c", "exec sleep 1000")
     with pytest.raises(DeadlineExceeded):
@@ -198,7 +100,7 @@ async def test_exec_is_killed_at_its_timeout(node: Node) -> None:
     assert len(await node.tasks.pids("pod", "c")) == 1
 
 
-async def test_logs_can_be_rotated(node: Node) -> None:
+async def test_logs_can_be_rotated(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     await node.run("c", "echo one; read line; exec sleep 1000")
     log = node.state / "containers" / "c" / "log"
@@ -207,21 +109,21 @@ async def test_logs_can_be_rotated(node: Node) -> None:
     assert log.exists()
 
 
-async def test_resources_can_be_updated(node: Node) -> None:
+async def test_resources_can_be_updated(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     pid = await node.run("c", "exec sleep 1000")
     await node.tasks.update("pod", "c", {"pids": {"limit": 17}})
     assert Path(f"/sys/fs/cgroup/pids/{cgroup(pid, 'pids')}/pids.max").read_text() == "17\n"
 
 
-async def test_an_oom_kill_is_told_with_the_exit(node: Node) -> None:
+async def test_an_oom_kill_is_told_with_the_exit(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     await node.run("c", "x=0123456789abcdef; while :; do x=$x$x; done", resources={"memory": {"limit": 16 << 20}})
     await node.wait(lambda: bool(node.exits))
     assert (node.exits[0].exit_code, node.exits[0].oom_killed) == (137, True)
 
 
-async def test_a_pod_with_its_own_pid_namespace_has_an_init(node: Node) -> None:
+async def test_a_pod_with_its_own_pid_namespace_has_an_init(node: ShimNode) -> None:
     sandbox = await node.sandboxes.start(
         SandboxSpec(id="pod", runtime_handler="", hostname="podhost", pid=NamespaceMode.POD)
     )
@@ -258,7 +160,7 @@ async def test_a_new_daemon_adopts_shims_and_hears_of_exits_meanwhile(tmp_path: 
             remove_cgroups()
 
 
-async def test_a_killed_shim_takes_its_containers_with_it(node: Node) -> None:
+async def test_a_killed_shim_takes_its_containers_with_it(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     pid = await node.run("c", "exec sleep 1000")
     shim = node.state.joinpath("sandboxes/pod/shim.json").read_text()
@@ -274,7 +176,7 @@ async def test_a_killed_shim_takes_its_containers_with_it(node: Node) -> None:
     assert not os.listdir(node.state / "crun")
 
 
-async def test_a_killed_shim_takes_the_pods_init_with_it(node: Node) -> None:
+async def test_a_killed_shim_takes_the_pods_init_with_it(node: ShimNode) -> None:
     sandbox = await node.sandboxes.start(SandboxSpec(id="pod", runtime_handler="", pid=NamespaceMode.POD))
     shim = node.state.joinpath("sandboxes/pod/shim.json").read_text()
     os.kill(int(shim.split('"pid": ')[1].split(",")[0]), signal.SIGKILL)
@@ -286,7 +188,7 @@ async def test_a_killed_shim_takes_the_pods_init_with_it(node: Node) -> None:
     assert not alive(sandbox.pid)
 
 
-async def test_a_sandbox_that_cannot_be_made_leaves_nothing(node: Node) -> None:
+async def test_a_sandbox_that_cannot_be_made_leaves_nothing(node: ShimNode) -> None:
     with pytest.raises(CrispError, match=r"net\.no\.such"):
         await node.sandboxes.start(
             SandboxSpec(id="pod", runtime_handler="", hostname="h", sysctls={"net.no.such": "1"})
@@ -294,7 +196,7 @@ async def test_a_sandbox_that_cannot_be_made_leaves_nothing(node: Node) -> None:
     assert node.manager.ids() == []
 
 
-async def test_stop_unpins_and_remove_is_idempotent(node: Node) -> None:
+async def test_stop_unpins_and_remove_is_idempotent(node: ShimNode) -> None:
     sandbox = await node.sandboxes.start(POD)
     assert os.stat(sandbox.netns).st_dev != os.stat(node.state).st_dev
     await node.sandboxes.stop("pod")

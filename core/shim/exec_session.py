@@ -1,0 +1,70 @@
+"""An exec for one client, whose bytes never come through here: its pipes or its terminal are the client's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+
+from core.api.crisp_shim_pb2 import ExecExit, OpenStreams, StreamsEvent, StreamsOpened
+from core.shim.console import Console
+from core.shim.container import Container
+from core.shim.reaper import Process
+from core.shim.run import end_exec, start_exec, wait_exec
+from core.shim.session import Session
+from core.shim.stdio import pipe
+
+Offer = dict[StreamsOpened.Descriptor, int]
+
+
+async def serve_exec(
+    container: Container, turn: asyncio.Semaphore, request: OpenStreams, process: bytes, session: Session
+) -> None:
+    """From start to exit, or to the kill when the client is gone. Raises what `start_exec` raises."""
+    with contextlib.ExitStack() as ours:
+        async with turn:
+            if session.gone.done():
+                return
+            start = _start_with_terminal if request.terminal else _start_with_pipes
+            running, offer = await start(container, request, process, ours)
+        if not session.open(offer, stdin=request.stdin):
+            end_exec(container, running)
+    await wait_exec(container, running, session.gone)
+    session.tell(StreamsEvent(exit=ExecExit(code=running.exit.result())))
+
+
+async def _start_with_terminal(
+    container: Container, _request: OpenStreams, process: bytes, ours: contextlib.ExitStack
+) -> tuple[Process, Offer]:
+    async with Console.receiving() as receiver:
+        running = await start_exec(container, process, (), receiver.socket_path)
+        try:
+            console = await receiver.wait_received()
+        except BaseException:
+            end_exec(container, running)
+            raise
+    ours.callback(console.close)
+    return running, {StreamsOpened.TERMINAL: console.master}
+
+
+async def _start_with_pipes(
+    container: Container, request: OpenStreams, process: bytes, ours: contextlib.ExitStack
+) -> tuple[Process, Offer]:
+    offer: Offer = {}
+    with contextlib.ExitStack() as theirs:
+        stdio = []
+        for descriptor, wanted in (
+            (StreamsOpened.STDIN, request.stdin),
+            (StreamsOpened.STDOUT, request.stdout),
+            (StreamsOpened.STDERR, request.stderr),
+        ):
+            if not wanted:
+                stdio.append(os.open(os.devnull, os.O_RDWR))
+            else:
+                read, write = pipe()
+                mine, its = (write, read) if descriptor == StreamsOpened.STDIN else (read, write)
+                ours.callback(os.close, mine)
+                offer[descriptor] = mine
+                stdio.append(its)
+            theirs.callback(os.close, stdio[-1])
+        return await start_exec(container, process, stdio), offer
