@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import os
 import socket
 import struct
-import tempfile
 import termios
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ RECEIVE = 10.0
 """Seconds for the master to arrive after the runtime has ended: it was sent before."""
 _NAME = 4096  # bytes of the message that carries the descriptor: the name of the pty
 
+_numbers = itertools.count(1)
+
 
 @dataclass(slots=True, eq=False)
 class Console:
@@ -30,22 +32,21 @@ class Console:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def receiving(cls) -> AsyncIterator[Receiver]:
-        """A socket for `--console-socket`, there inside the block.
+    async def receiving(cls, directory: str) -> AsyncIterator[Receiver]:
+        """A socket in `directory` for `--console-socket`, there inside the block.
 
-        In a directory of its own below /tmp: a bundle's path can exceed the 108 bytes of sun_path, unix(7).
+        Named through a descriptor of ours: a bundle's path can exceed the 108 bytes of sun_path, unix(7).
         """
-        directory = tempfile.mkdtemp(prefix="crisp-")
-        path = os.path.join(directory, "tty")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        path = f"/proc/{os.getpid()}/fd/{fd}/tty-{next(_numbers)}"
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, fd)
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             listener.bind(path)
-            try:
-                listener.listen(1)
-                listener.setblocking(False)
-                yield Receiver(path, listener)
-            finally:
-                os.unlink(path)
-                os.rmdir(directory)
+            stack.callback(os.unlink, path)
+            listener.listen(1)
+            listener.setblocking(False)
+            yield Receiver(path, listener)
 
     def resize(self, width: int, height: int) -> None:
         """Columns and rows."""

@@ -124,7 +124,7 @@ class Container:
         return write
 
     async def _create_with_console(self) -> None:
-        async with Console.receiving() as console:
+        async with Console.receiving(self.bundle) as console:
             self.process = await self.runtime.create(self.id, (), console.socket_path)
             self.console = await console.wait_received()
         self._pumps += self.console.attach(self.stdio.stdin, self.stdio.stdout, self._sink("stdout"))

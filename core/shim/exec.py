@@ -37,7 +37,7 @@ class Exec:
         """Run it. Raises FailedPrecondition (container not running), Internal with the OCI runtime's words."""
         self.container.require_running()
         if self.stdio.terminal:
-            async with Console.receiving() as console:
+            async with Console.receiving(self.container.bundle) as console:
                 self.process = await self._run((), console.socket_path)
                 self.console = await console.wait_received()
             self._pumps += self.console.attach(self.stdio.stdin, self.stdio.stdout, lambda _: None)

@@ -36,7 +36,7 @@ async def serve_exec(
 async def _start_with_terminal(
     container: Container, _request: OpenStreams, process: bytes, ours: contextlib.ExitStack
 ) -> tuple[Process, Offer]:
-    async with Console.receiving() as receiver:
+    async with Console.receiving(container.bundle) as receiver:
         running = await start_exec(container, process, (), receiver.socket_path)
         try:
             console = await receiver.wait_received()

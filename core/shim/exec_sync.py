@@ -41,6 +41,7 @@ class ShimService:
             yield crisp_shim_pb2.ExecOutput(exit=await asyncio.shield(run))
         finally:
             gone.set_result(None)
+            run.add_done_callback(lambda done: done.cancelled() or done.exception())  # it fails for nobody now
 
 
 async def _run(

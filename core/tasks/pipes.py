@@ -5,15 +5,15 @@ The descriptors are non-blocking. Each call tries first and waits then: under lo
 
 from __future__ import annotations
 
-import array
 import asyncio
-import contextlib
-import fcntl
 import os
-import termios
 from collections.abc import Callable
 
 from core.errdefs import CrispError, FailedPrecondition
+
+LAST = 1 << 20
+"""Bytes read of an expired source: more than a pipe or terminal holds, little of what an endless writer writes."""
+UNLIMITED = 1 << 62
 
 Watch = Callable[..., None]
 Unwatch = Callable[[int], object]
@@ -57,33 +57,38 @@ class PipeSource:
         self._fd = fd
         self._failure = failure
         self._ready = Readiness(fd, loop.add_reader, loop.remove_reader)
-        self._left = -1
-        """Bytes still to be read once the source expired."""
+        self._left = UNLIMITED
+        """Bytes that may still be read."""
         self._ended = False
 
     async def read(self, size: int) -> bytes:
         while not self._ended:
             try:
-                data = os.read(self._fd, size if self._left < 0 else min(size, self._left))
+                data = os.read(self._fd, min(size, self._left))
             except BlockingIOError:
+                if self._expired:
+                    break
                 await self._ready.wait()
                 continue
             except OSError:  # EIO: nobody has the other side of the terminal any more
-                data = b""
-            if not data:
-                self.end()
                 break
-            self._left -= len(data) if self._left >= 0 else 0
+            if not data:
+                break
+            self._left -= len(data) if self._expired else 0
             return data
+        self.end()
         if error := self._failure():
             raise error
         return b""
 
+    @property
+    def _expired(self) -> bool:
+        return self._left < UNLIMITED
+
     def expire(self) -> None:
-        """End after what is there now, though somebody could still write."""
-        if not self._ended and self._left < 0:
-            self._left = pending(self._fd)
-            self._ready.wake()
+        """End after what is there by now, though somebody could still write."""
+        self._left = min(self._left, LAST)
+        self._ready.wake()
 
     def end(self) -> None:
         """Read no more. Idempotent."""
@@ -122,11 +127,3 @@ class PipeSink:
             self._closed = True
             self._ready.wake()
             self._on_close()
-
-
-def pending(fd: int) -> int:
-    """Bytes that can be read now, FIONREAD of pipe(7) and tty_ioctl(4)."""
-    count = array.array("i", [0])
-    with contextlib.suppress(OSError):
-        fcntl.ioctl(fd, termios.FIONREAD, count)
-    return count[0]

@@ -46,4 +46,7 @@ def exec_process(spec: bytes, command: list[str], *, tty: bool) -> dict[str, Any
     process: dict[str, Any] = msgspec.json.decode(spec)["process"]
     process["args"] = command
     process["terminal"] = tty
+    environment = process.setdefault("env", [])
+    if tty and not any(variable.startswith("TERM=") for variable in environment):
+        environment.append("TERM=xterm")  # as a container on a terminal has it
     return process

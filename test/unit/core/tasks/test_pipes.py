@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.errdefs import CrispError, FailedPrecondition, ResourceExhausted
-from core.tasks.pipes import PipeSink, PipeSource
+from core.tasks.pipes import LAST, PipeSink, PipeSource
 
 
 @pytest.fixture
@@ -56,8 +56,20 @@ async def test_a_source_that_expired_gives_what_was_there_and_no_more(pipe: list
     source = source_of(pipe)
     os.write(pipe[1], b"abc")
     source.expire()
-    os.write(pipe[1], b"later")
     assert [await source.read(2), await source.read(100), await source.read(100)] == [b"ab", b"c", b""]
+    os.write(pipe[1], b"later")
+    assert await source.read(100) == b""
+
+
+async def test_an_endless_writer_does_not_keep_a_source_that_expired(pipe: list[int]) -> None:
+    source = source_of(pipe)
+    source.expire()
+    size = 0
+    os.write(pipe[1], bytes(4096))
+    while piece := await source.read(1 << 16):
+        size += len(piece)
+        os.write(pipe[1], bytes(len(piece)))
+    assert size == LAST
 
 
 async def test_a_waiting_reader_learns_that_its_source_expired(pipe: list[int]) -> None:
