@@ -281,14 +281,15 @@ async def test_execs_in_flight_all_end_with_the_container(running: ShimNode) -> 
     assert await running.tasks.pids("pod", "c") == ()
 
 
-async def test_a_dead_shim_ends_the_exec(running: ShimNode) -> None:
-    streams = await execute(running, "exec sleep 1000")
-    sleeping = await running.tasks.pids("pod", "c")
-    os.kill(running.shim(), signal.SIGKILL)
+async def test_a_dead_shim_ends_the_exec(pod: ShimNode) -> None:
+    await pod.run("c", "exec sleep 1000")
+    streams = await execute(pod, "exec sleep 1000")
+    sleeping = await pod.tasks.pids("pod", "c")
+    os.kill(pod.shim(), signal.SIGKILL)
     with pytest.raises(Unavailable):
         await streams.wait()
     await streams.close()
-    await running.wait(lambda: bool(running.deaths))
+    await pod.wait(lambda: bool(pod.deaths))
     assert not any(alive(pid) for pid in sleeping)
 
 
@@ -462,7 +463,7 @@ async def read_exactly(source: ByteSource | None, size: int) -> bytes:
 def raw_log(node: ShimNode) -> bytes:
     """What the container wrote, put together from its log's entries."""
     data = b""
-    for entry in (node.state / "containers/c/log").read_bytes().splitlines(keepends=True):
+    for entry in (node.state / "containers/c/log").read_bytes().split(b"\n")[:-1]:
         _, _, kind, line = entry.split(b" ", 3)
-        data += line if kind == b"F" else line[:-1]
+        data += line + (b"\n" if kind == b"F" else b"")
     return data
