@@ -21,6 +21,9 @@ from rig.shim_node import POD, ShimNode, alive, daemon, remove_cgroups
 pytestmark = pytest.mark.root
 
 CHUNK = 256 << 10
+CUTS = int(os.environ.get("CUTS", "60"))
+EXECS = int(os.environ.get("EXECS", "100"))
+"""Sessions that are cut, and execs at once: hazards 2b and 3.35 have 1000 and 500, which take minutes."""
 
 
 @pytest.fixture
@@ -256,10 +259,6 @@ async def test_execs_cut_at_any_moment_leave_nothing(running: ShimNode) -> None:
     await processes(running, lambda count: count == 1)
 
 
-CUTS = int(os.environ.get("CUTS", "60"))
-EXECS = int(os.environ.get("EXECS", "100"))
-
-
 async def test_execs_in_flight_all_end_with_the_container(running: ShimNode) -> None:
     async def run() -> int | Exception:
         try:
@@ -401,6 +400,37 @@ async def test_a_client_that_does_not_read_holds_up_neither_container_nor_log_no
     for streams in (slow, quick):
         await streams.close()
     assert raw_log(pod) == expected
+
+
+async def test_attaches_cut_at_any_moment_leave_nothing(pod: ShimNode) -> None:
+    await pod.run("c", "while read line; do cat /bin/busybox; done", io=TaskIO(stdin=True))
+    ours, shims = len(fds(os.getpid())), len(fds(pod.shim()))
+    witness = await attach(pod, stderr=False)
+    assert witness.stdin
+
+    async def cut(number: int) -> None:
+        opening = asyncio.create_task(attach(pod, stdin=bool(number % 2), stderr=bool(number % 3)))
+        await asyncio.wait([opening], timeout=number / 10_000)  # the moment is the point
+        if not opening.done():
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await opening
+            return
+        streams = opening.result()
+        assert streams.stdout
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(number % 7 / 1000):
+                await streams.stdout.read(CHUNK)
+        await streams.close()
+
+    size = os.stat("/bin/busybox").st_size
+    for _ in range(0, CUTS, 20):
+        await witness.stdin.write(b"go\n")
+        await asyncio.gather(*(cut(number) for number in range(20)))
+        await read_exactly(witness.stdout, size)
+    await witness.close()
+    await eventually(lambda: len(fds(pod.shim())) <= shims, "the shim has closed its descriptors")
+    assert len(fds(os.getpid())) <= ours
 
 
 async def test_a_client_that_falls_too_far_behind_is_dropped_and_told(pod: ShimNode) -> None:
