@@ -492,8 +492,8 @@ async def read_exactly(source: ByteSource | None, size: int) -> bytes:
 
 def raw_log(node: ShimNode) -> bytes:
     """What the container wrote, put together from its log's entries."""
-    data = b""
+    data = []
     for entry in (node.state / "containers/c/log").read_bytes().split(b"\n")[:-1]:
         _, _, kind, line = entry.split(b" ", 3)
-        data += line + (b"\n" if kind == b"F" else b"")
-    return data
+        data += [line, b"\n"] if kind == b"F" else [line]
+    return b"".join(data)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 BUSYBOX = "/bin/busybox"  # Debian's busybox-static
+CGROUP = f"crisp-test-{uuid.uuid4()}"
+"""No other run's: two at once have the same pids, each in a namespace of its own."""
 
 
 def make_bundle(
@@ -43,7 +45,7 @@ def config(
         "process": process(command, terminal=terminal),
         "root": {"path": "rootfs"},
         "mounts": mounts,
-        "linux": {"namespaces": fresh + joined, "cgroupsPath": f"/crisp-test-{os.getpid()}/{name}", **linux},
+        "linux": {"namespaces": fresh + joined, "cgroupsPath": f"/{CGROUP}/{name}", **linux},
     }
 
 

@@ -18,7 +18,7 @@ from core.shims.manager import ShimManager
 from core.tasks.service import ShimTasks
 from core.tasks.tasks import TaskExit, TaskIO
 from core.zygote.process import ZygoteProcess
-from rig.bundles import make_bundle
+from rig.bundles import CGROUP, make_bundle
 
 SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}
 POD = SandboxSpec(id="pod", runtime_handler="", hostname="podhost", sysctls=SYSCTLS)
@@ -85,7 +85,7 @@ async def daemon(state: Path, zygote: ZygoteProcess) -> AsyncIterator[ShimNode]:
 def remove_cgroups() -> None:
     for controller in os.listdir("/sys/fs/cgroup"):
         with contextlib.suppress(OSError):
-            os.rmdir(f"/sys/fs/cgroup/{controller}/crisp-test-{os.getpid()}")
+            os.rmdir(f"/sys/fs/cgroup/{controller}/{CGROUP}")
 
 
 def alive(pid: int) -> bool:
