@@ -386,13 +386,13 @@ async def test_the_console_is_typed_on_and_resized_by_its_clients(pod: ShimNode)
 
 
 async def test_a_client_that_does_not_read_holds_up_neither_container_nor_log_nor_others(pod: ShimNode) -> None:
-    command = "read line; for i in 0 1 2 3 4 5 6 7; do echo $i; cat /bin/busybox; done; exec sleep 1000"
+    command = "read line; for i in 0 1 2 3 4 5 6 7; do echo $i; cat /bin/busybox; done; echo end; exec sleep 1000"
     await pod.run("c", command, io=TaskIO(stdin=True))
     slow, quick = await attach(pod, stderr=False), await attach(pod, stderr=False)
     assert slow.stdin
     before = rss(pod.shim())
     await slow.stdin.write(b"go\n")
-    expected = b"".join(b"%d\n" % i + Path("/bin/busybox").read_bytes() for i in range(8))
+    expected = b"".join(b"%d\n" % i + Path("/bin/busybox").read_bytes() for i in range(8)) + b"end\n"
     assert await read_exactly(quick.stdout, len(expected)) == expected
     assert rss(pod.shim()) - before < 8 << 20
     assert await read_exactly(slow.stdout, len(expected)) == expected
