@@ -31,6 +31,11 @@ class Streaming(Struct, frozen=True, forbid_unknown_fields=True):
 
     address: Annotated[str, Meta(description="address that the streaming server listens on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="0: any free port")] = 0
+    tls_cert: Annotated[str, Meta(description="PEM file; empty: no TLS. Read again when it changes")] = ""
+    tls_key: Annotated[str, Meta(description="PEM file of the certificate's key")] = ""
+    idle_timeout: Annotated[float, Meta(gt=0, description="seconds without a byte after which a client is dropped")] = (
+        14400.0
+    )
 
 
 class Metrics(Struct, frozen=True, forbid_unknown_fields=True):

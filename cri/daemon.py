@@ -10,6 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import grpc
 import msgspec
@@ -40,6 +41,7 @@ from cri.notify import notify
 from cri.runtime_service import RuntimeService
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.files import PodFiles
+from cri.sandbox.port_forward import dial
 from cri.sandbox.recover import pod_died, recover
 from cri.server import make_server
 from cri.store import container as container_store
@@ -49,6 +51,9 @@ from cri.store.locks import Locks
 from cri.store.operations import Operations
 from cri.store.sandbox import PodSandbox
 from cri.store.store import Store
+from cri.streaming.deps import StreamingDeps
+from cri.streaming.server import Listen, StreamingServer
+from cri.streaming.tls import TlsFiles
 
 log = get_logger(__name__)
 
@@ -113,6 +118,13 @@ def core_config(config: Config) -> CoreConfig:
     )
 
 
+def streaming_listen(config: Config) -> Listen:
+    """Where the streaming server listens, and with what certificate."""
+    streaming = config.streaming
+    tls = TlsFiles(certificate=streaming.tls_cert, key=streaming.tls_key) if streaming.tls_cert else None
+    return Listen(address=streaming.address, port=streaming.port, tls=tls)
+
+
 def all_handlers(config: Config) -> dict[str, Runtime]:
     """All handlers, the default one also as \"\", as the kubelet names it."""
     handlers = config.handlers()
@@ -139,6 +151,7 @@ class Daemon:
         self._sandboxes = self._sandbox_deps()
         self._events = Events(self._sandboxes.sandboxes, self._containers.containers, time.time_ns, Feed())
         self._features = {name: api.RuntimeHandlerFeatures() for name in core.controllers}
+        self._streaming = StreamingServer(self._streaming_deps(), streaming_listen(config))
         self._server: grpc.aio.Server | None = None
         self._background: asyncio.Task[None] | None = None
 
@@ -150,7 +163,8 @@ class Daemon:
         self._core.shims.subscribe(self._on_shim_death)
         await recover(self._sandboxes, self._containers, rebooted=self._core.rebooted)
         await self._core.collector.collect()
-        runtime = RuntimeService(self._sandboxes, self._containers, self._node(), self._events)
+        await self._streaming.start()
+        runtime = RuntimeService(self._sandboxes, self._containers, self._node(), self._events, self._streaming)
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, ImageService(self._image_deps()))]
         self._server = make_server(self._config.grpc.address, services)
         await self._server.start()
@@ -165,6 +179,7 @@ class Daemon:
         self._events.close()
         if self._server:
             await self._server.stop(GRACE)
+        await self._streaming.stop()
         await asyncio.wait_for(self._operations.wait_idle(), GRACE)
 
     async def _find_features(self) -> None:
@@ -229,6 +244,9 @@ class Daemon:
             image_root=self._config.root,
             clock=time.time_ns,
         )
+
+    def _streaming_deps(self) -> StreamingDeps:
+        return StreamingDeps(dial=partial(dial, self._sandboxes), idle_timeout=self._config.streaming.idle_timeout)
 
     def _node(self) -> Node:
         return Node(

@@ -17,19 +17,24 @@ from cri.container.update import update_container_resources
 from cri.events.events import Events
 from cri.node import Node
 from cri.sandbox.deps import SandboxDeps
+from cri.sandbox.port_forward import port_forward
 from cri.sandbox.remove import remove_pod_sandbox
 from cri.sandbox.run import run_pod_sandbox
 from cri.sandbox.status import list_pod_sandboxes, pod_sandbox_status
 from cri.sandbox.stop import stop_pod_sandbox
 from cri.sandbox.update import update_pod_sandbox_resources
+from cri.streaming.server import StreamingServer
 
 
 class RuntimeService:
-    def __init__(self, sandboxes: SandboxDeps, containers: ContainerDeps, node: Node, events: Events) -> None:
+    def __init__(
+        self, sandboxes: SandboxDeps, containers: ContainerDeps, node: Node, events: Events, streaming: StreamingServer
+    ) -> None:
         self._sandboxes = sandboxes
         self._containers = containers
         self._node = node
         self._events = events
+        self._streaming = streaming
 
     async def version(self, request: api.VersionRequest) -> api.VersionResponse:
         return self._node.version(request)
@@ -103,3 +108,6 @@ class RuntimeService:
 
     def get_container_events(self, _request: api.GetEventsRequest) -> AsyncGenerator[bytes, None]:
         return self._events.read()
+
+    async def port_forward(self, request: api.PortForwardRequest) -> api.PortForwardResponse:
+        return port_forward(self._sandboxes, request, self._streaming.url)
