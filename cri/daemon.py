@@ -31,6 +31,7 @@ from cri.container.spec.source import Facts
 from cri.container.stop import end_containers
 from cri.container.stopping import Stopping
 from cri.container.volumes import Volumes
+from cri.container.streams import CriStreams
 from cri.events.events import Events
 from cri.events.feed import Feed
 from cri.features import find_features
@@ -246,7 +247,11 @@ class Daemon:
         )
 
     def _streaming_deps(self) -> StreamingDeps:
-        return StreamingDeps(dial=partial(dial, self._sandboxes), idle_timeout=self._config.streaming.idle_timeout)
+        return StreamingDeps(
+            containers=CriStreams(self._containers),
+            dial=partial(dial, self._sandboxes),
+            idle_timeout=self._config.streaming.idle_timeout,
+        )
 
     def _node(self) -> Node:
         return Node(

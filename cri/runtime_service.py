@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from cri import api
 from cri.container.create import create_container
 from cri.container.deps import ContainerDeps
+from cri.container.exec import attach_url, exec_url
 from cri.container.exec_sync import exec_sync
 from cri.container.logs import reopen_log
 from cri.container.remove import remove_container
@@ -108,6 +109,12 @@ class RuntimeService:
 
     def get_container_events(self, _request: api.GetEventsRequest) -> AsyncGenerator[bytes, None]:
         return self._events.read()
+
+    async def exec(self, request: api.ExecRequest) -> api.ExecResponse:
+        return exec_url(self._containers, request, self._streaming.url)
+
+    async def attach(self, request: api.AttachRequest) -> api.AttachResponse:
+        return attach_url(self._containers, request, self._streaming.url)
 
     async def port_forward(self, request: api.PortForwardRequest) -> api.PortForwardResponse:
         return port_forward(self._sandboxes, request, self._streaming.url)

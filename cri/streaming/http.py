@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import h11
 
-from cri.streaming.wire import READ, SocketWire, hang_up
+from cri.streaming.wire import LINGER, READ, SocketWire, hang_up
 
 MAX_HEAD = 16 << 10
 """Bytes of the request line and headers: Go's clients send some hundred, and proxies add to them."""
@@ -95,7 +95,7 @@ class Exchange:
             reason = http.HTTPStatus(refused.status).phrase
             response = h11.Response(status_code=refused.status, headers=headers, reason=reason.encode())
             self._writer.write((self._http.send(response) or b"") + (self._http.send(h11.Data(data=body)) or b""))
-        await SocketWire(self._reader, self._writer).close()
+        await SocketWire(self._reader, self._writer).close(LINGER)
 
     async def abandon(self) -> None:
         """Hang up without an answer."""

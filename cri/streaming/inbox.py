@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 
 LIMIT = 1 << 20
 """Bytes that a connection holds for its readers before no more is read from it: the peer then waits in TCP."""
+
+LOOK = 1.0
+"""Seconds between two looks whether a peer that is held back is still there."""
 
 
 class Backlog:
@@ -28,9 +32,16 @@ class Backlog:
         if self._size < LIMIT:
             self._room.set()
 
-    async def wait_room(self) -> None:
-        """Return when less than LIMIT bytes are held."""
-        await self._room.wait()
+    async def wait_room(self, gone: Callable[[], bool]) -> None:
+        """Return when less than LIMIT bytes are held, or `gone` says that the peer is.
+
+        Who does not read cannot see the end of the connection, and the process that does not read may be what should
+        end with it: so we look.
+        """
+        while not self._room.is_set() and not gone():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await self._room.wait()
 
 
 class Inbox:

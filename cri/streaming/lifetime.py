@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Protocol
 
 from core.log import get_logger
-from cri.streaming.wire import SocketWire
+from cri.streaming.wire import LINGER, SHORT_LINGER, SocketWire
 
 log = get_logger(__name__)
 
@@ -16,20 +16,22 @@ class Connection(Protocol):
     async def run(self) -> None:
         """Move bytes until the client is gone."""
 
-    async def close(self) -> None:
-        """Say goodbye and hang up."""
+    async def close(self, linger: float) -> None:
+        """Say goodbye and hang up, at the latest `linger` seconds later."""
 
 
 async def serve(connection: Connection, work: Coroutine[None, None, None], wire: SocketWire, idle: float) -> None:
     """Run `work` while `connection` lives, and no longer; then close it. `idle` in seconds."""
+    linger = SHORT_LINGER  # when we are cancelled: the daemon ends
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in (work, connection.run(), wait_idle(wire, idle))]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
+        linger = LINGER
     finally:
-        await connection.close()
+        await connection.close(linger)
 
 
 async def wait_idle(wire: SocketWire, limit: float) -> None:

@@ -15,8 +15,9 @@ from core.errdefs import FailedPrecondition
 from core.log import get_logger
 from cri import api
 from cri.streaming.deps import StreamingDeps
-from cri.streaming.http import Exchange, Refused
+from cri.streaming.http import HEAD_TIMEOUT, Exchange, Refused
 from cri.streaming.portforward.serve import serve_port_forward
+from cri.streaming.remotecommand.serve import serve_remote_command
 from cri.streaming.tls import Certificates, TlsFiles
 from cri.streaming.tokens import Tokens
 from cri.streaming.wire import READ
@@ -54,7 +55,8 @@ class StreamingServer:
         self._listen = listen
         self._tokens: Tokens[Request] = Tokens(time.monotonic)
         self._clients: set[asyncio.Task[None]] = set()
-        self._strangers = 0
+        self.strangers = 0
+        """Clients that have not shown a token yet."""
         self._server: asyncio.Server | None = None
         self._base = ""
 
@@ -64,7 +66,12 @@ class StreamingServer:
         context = Certificates(tls).context if tls else None
         try:
             self._server = await asyncio.start_server(
-                self._accept, where.address, where.port, limit=READ, ssl=context, reuse_address=True
+                self._accept,
+                where.address,
+                where.port,
+                limit=READ,
+                ssl=context,
+                ssl_handshake_timeout=HEAD_TIMEOUT if tls else None,
             )
         except OSError as exc:
             raise FailedPrecondition(f"streaming address {where.address}:{where.port}: {exc.strerror}") from exc
@@ -89,9 +96,10 @@ class StreamingServer:
         return f"{self._base}/{_KINDS[type(request)]}/{self._tokens.add(request)}"
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._strangers >= MAX_STRANGERS:
+        if self.strangers >= MAX_STRANGERS:
             writer.transport.abort()
             return
+        self.strangers += 1
         task = asyncio.get_running_loop().create_task(self._serve(Exchange(reader, writer)))
         self._clients.add(task)
         task.add_done_callback(self._clients.discard)
@@ -102,6 +110,8 @@ class StreamingServer:
             match request:
                 case api.PortForwardRequest():
                     await serve_port_forward(self._deps, exchange, request)
+                case _:
+                    await serve_remote_command(self._deps, exchange, request)
         except Refused as refused:
             await exchange.refuse(refused)
         except (EOFError, TimeoutError):
@@ -112,11 +122,10 @@ class StreamingServer:
 
     async def _identify(self, exchange: Exchange) -> Request:
         """What the token of the client stands for. Raises as `Exchange.request`; Refused also for an unknown token."""
-        self._strangers += 1
         try:
             await exchange.read()
         finally:
-            self._strangers -= 1
+            self.strangers -= 1
         if exchange.request.method not in ("GET", "POST"):
             raise Refused(405, "want GET or POST", [("Allow", "GET, POST")])
         found = _PATH.fullmatch(exchange.request.path)

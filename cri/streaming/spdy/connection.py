@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from core.errdefs import Cancelled
 from core.log import get_logger
 from cri.streaming.inbox import Backlog, Inbox
-from cri.streaming.spdy.frames import ProtocolError, Status
+from cri.streaming.spdy.frames import ProtocolError
 from cri.streaming.spdy.session import (
     SESSION,
     DataReceived,
@@ -20,7 +20,7 @@ from cri.streaming.spdy.session import (
     StreamReset,
     WindowOpened,
 )
-from cri.streaming.wire import Wire
+from cri.streaming.wire import LINGER, SHORT_LINGER, Wire
 
 log = get_logger(__name__)
 
@@ -86,6 +86,7 @@ class Connection:
         self._wire = wire
         self._on_stream = on_stream
         self._session = Session(time.monotonic)
+        self._linger = LINGER
         self._streams: dict[int, Stream] = {}
 
     async def run(self) -> None:
@@ -97,21 +98,21 @@ class Connection:
                     self._handle(event)
                 if self._flush():
                     await self._wire.drain()  # answers that a peer asks for and does not take do not pile up
-                await self.backlog.wait_room()
+                await self.backlog.wait_room(self._wire.gone)
         except ProtocolError as exc:
             log.info("client breaks SPDY", reason=exc)
-            self._flush()
+            self._linger = SHORT_LINGER
         except Cancelled:
             pass  # between two reads
         finally:
             for stream in list(self._streams.values()):
                 self._break(stream)
 
-    async def close(self) -> None:
-        """Say goodbye and hang up."""
+    async def close(self, linger: float) -> None:
+        """Say goodbye and hang up, at the latest `linger` seconds later."""
         self._session.go_away()
         self._flush()
-        await self._wire.close()
+        await self._wire.close(min(linger, self._linger))
 
     async def window(self, stream: Stream) -> int:
         """How many bytes may be sent on `stream`, at least one. Raises Cancelled when it is no more."""
@@ -178,8 +179,8 @@ class Connection:
         if self._on_stream(stream):
             self._session.reply(event.stream_id)
         else:
-            self._session.reset(event.stream_id, Status.REFUSED_STREAM)
             self._break(stream)
+            self._session.refuse(event.stream_id)
 
     def _break(self, stream: Stream) -> None:
         self._streams.pop(stream.id, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 VERSION = 3  # SPDY/3.1 says 3 on the wire; 3.1 is in the HTTP upgrade
@@ -183,16 +183,14 @@ class FrameReader:
         self._data: tuple[int, bool, int] | None = None
         """Of the data frame that is coming in: stream id, fin, bytes that are still to come."""
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """Add `data`; return the frames that are complete now and the pieces of data frames, each once.
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Add `data`; yield the frames that are complete now and the pieces of data frames, each once.
 
         Raises TooBig as soon as the header is there, ProtocolError for what no frame looks like; then feed no more.
         """
         self._buffer += data
-        frames = []
         while (frame := self._piece() if self._data else self._frame()) is not None:
-            frames.append(frame)
-        return frames
+            yield frame
 
     def _piece(self) -> Data | None:
         assert self._data is not None

@@ -9,9 +9,10 @@ from its first WINDOW_UPDATE or SETTINGS on, and what a peer sends beyond ours i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from cri.streaming.flood import IdleFrames
 from cri.streaming.spdy.frames import (
     Data,
     Frame,
@@ -34,9 +35,6 @@ from cri.streaming.spdy.headers import HeaderReader, HeaderWriter
 
 MAX_STREAMS = 4096
 """Open at a time: 2,048 forwarded connections, or one exec of five. The others are refused (CVE-2026-35469)."""
-MAX_IDLE_FRAMES = 5000
-"""In one second, of frames that carry nothing: pings, settings, resets, refused streams, empty data. Clients send a
-ping every few seconds and one reset per connection (CVE-2019-9512, 9514, 9515 and 9518: the same floods in HTTP/2)."""
 DEFAULT_WINDOW = 64 << 10
 """Bytes, of a stream and of the session, until somebody says otherwise (sections 2.6.8 and 2.6.4)."""
 SESSION_WINDOW = 1 << 20
@@ -99,7 +97,7 @@ class Session:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` in seconds, monotonic."""
-        self._clock = clock
+        self._idle_frames = IdleFrames(clock)
         self._reader = FrameReader()
         self._headers_in, self._headers_out = HeaderReader(), HeaderWriter()
         self._out: list[bytes] = []
@@ -109,7 +107,6 @@ class Session:
         self._session = _Stream(window=DEFAULT_WINDOW)
         self._windows_count = False
         self._gone = False
-        self._idle_frames, self._idle_since = 0, clock()
         self._received: Mapping[type[Frame], Callable[..., list[Event]]] = {
             Data: self._data,
             SynStream: self._opened,
@@ -139,21 +136,28 @@ class Session:
         out, self._out = self._out, []
         return out
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Take bytes from the peer. Raises ProtocolError: the session is over."""
-        events: list[Event] = []
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """Take bytes from the peer and yield what they mean. Raises ProtocolError: the session is over."""
         try:
             for frame in self._reader.feed(data):
-                events += self._received[type(frame)](frame)
+                yield from self._received[type(frame)](frame)
         except ProtocolError:
             self.go_away(Status.PROTOCOL_ERROR)
             raise
-        return events
 
     def reply(self, stream_id: int) -> None:
         """Accept a stream that was opened."""
         if stream_id in self._streams:
             self._send(SynReply(stream_id=stream_id, block=self._headers_out.write({})))
+
+    def refuse(self, stream_id: int) -> None:
+        """Turn down a stream that was opened. Raises ProtocolError when too many had to be."""
+        self.reset(stream_id, Status.REFUSED_STREAM)
+        try:
+            self._idle_frame()
+        except ProtocolError:
+            self.go_away(Status.PROTOCOL_ERROR)
+            raise
 
     def window(self, stream_id: int) -> int:
         """Bytes that may be sent on the stream now; 0 also when it is gone."""
@@ -301,9 +305,5 @@ class Session:
 
     def _idle_frame(self) -> None:
         """Count a frame that carries nothing. Raises ProtocolError."""
-        now = self._clock()
-        if now - self._idle_since >= 1:
-            self._idle_frames, self._idle_since = 0, now
-        self._idle_frames += 1
-        if self._idle_frames > MAX_IDLE_FRAMES:
-            raise ProtocolError(f"more than {MAX_IDLE_FRAMES} frames that carry nothing in a second")
+        if self._idle_frames.flood():
+            raise ProtocolError("too many frames that carry nothing")

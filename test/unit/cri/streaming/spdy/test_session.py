@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from cri.streaming.flood import MAX_IDLE_FRAMES
 from cri.streaming.spdy.frames import (
     Data,
     Frame,
@@ -23,7 +24,6 @@ from cri.streaming.spdy.frames import (
 from cri.streaming.spdy.headers import HeaderWriter
 from cri.streaming.spdy.session import (
     DEFAULT_WINDOW,
-    MAX_IDLE_FRAMES,
     MAX_STREAMS,
     SESSION,
     SESSION_WINDOW,
@@ -49,10 +49,11 @@ class Peer:
         self.greeting = self.said()
 
     def send(self, *frames: Frame) -> list[Event]:
-        return self.session.receive(b"".join(frame.encode() for frame in frames if not isinstance(frame, Unknown)))
+        wire = b"".join(frame.encode() for frame in frames if not isinstance(frame, Unknown))
+        return list(self.session.receive(wire))
 
     def said(self) -> list[Frame]:
-        return self.reader.feed(b"".join(self.session.take()))
+        return list(self.reader.feed(b"".join(self.session.take())))
 
     def open(self, stream_id: int = 1, **headers: str) -> list[Event]:
         return self.send(SynStream(stream_id=stream_id, block=self.names.write(headers)))
@@ -203,4 +204,4 @@ def test_after_our_goodbye_no_stream_is_taken(peer: Peer) -> None:
 
 def test_a_header_block_that_does_not_inflate_ends_the_session(peer: Peer) -> None:
     with pytest.raises(ProtocolError):
-        peer.session.receive(struct.pack(">HHIIIH", 0x8003, 1, 13, 1, 0, 0) + b"abc")
+        list(peer.session.receive(struct.pack(">HHIIIH", 0x8003, 1, 13, 1, 0, 0) + b"abc"))

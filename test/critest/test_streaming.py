@@ -1,0 +1,240 @@
+"""Exec and attach as kubectl's users meet them: clients of both protocols, a real daemon, shim and container."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from cri import api
+from cri.streaming.spdy.frames import Data
+from rig.cri_client import CriClient
+from rig.memory import tree_of
+from rig.node import Node, wait_until
+from rig.spdy_client import SpdyClient
+from rig.websocket_client import connected, received
+
+if TYPE_CHECKING:
+    from conftest import Pods
+
+pytestmark = pytest.mark.root
+V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
+STDOUT, STDERR, ERROR, RESIZE = 1, 2, 3, 4
+
+
+class Kubectl:
+    """A client as client-go is one."""
+
+    def __init__(self, url: str, *kinds: str) -> None:
+        self.session = SpdyClient(url, V4)
+        self.ids = {kind: self.session.open(streamtype=kind) for kind in ("error", *kinds)}
+
+    def type(self, data: bytes, *, end: bool = False) -> None:
+        self.session.send(Data(stream_id=self.ids["stdin"], data=data, fin=end))
+
+    def shown(self, kind: str = "stdout") -> bytes:
+        return bytes(self.session.data[self.ids[kind]])
+
+    def until_shown(self, text: bytes) -> None:
+        self.session.until(lambda: text in self.shown())
+
+    def end(self) -> Any:
+        """How it ended, after all output."""
+        self.session.until_ended(*(stream for kind, stream in self.ids.items() if kind not in ("stdin", "resize")))
+        self.session.close()
+        return json.loads(self.shown("error"))
+
+
+def exec_url(client: CriClient, container: str, *command: str, tty: bool = False, stdin: bool = True) -> str:
+    request = api.ExecRequest(container_id=container, cmd=command, tty=tty, stdin=stdin, stdout=True, stderr=not tty)
+    return str(client.Exec(request).url)
+
+
+def attach_url(client: CriClient, container: str, *, tty: bool = False) -> str:
+    request = api.AttachRequest(container_id=container, tty=tty, stdin=True, stdout=True, stderr=not tty)
+    return str(client.Attach(request).url)
+
+
+@pytest.fixture
+def container(pods: Pods) -> str:
+    return pods.start("sleep 1000")[1]
+
+
+def pids_of(node: Node, word: str) -> list[int]:
+    """Processes below the daemon's pods whose command line has `word`."""
+    found = []
+    for shim in node.processes():
+        for pid in tree_of(shim):
+            try:
+                if word in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.append(pid)
+            except OSError:
+                continue
+    return found
+
+
+def test_a_command_reads_writes_and_its_exit_code_is_told(client: CriClient, container: str) -> None:
+    kubectl = Kubectl(exec_url(client, container, "sh", "-c", "cat; echo err >&2; exit 3"), "stdin", "stdout", "stderr")
+    kubectl.type(b"typed", end=True)
+    status = kubectl.end()
+    assert (kubectl.shown(), kubectl.shown("stderr")) == (b"typed", b"err\n")
+    assert status["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
+
+
+def test_a_terminal_has_the_clients_size(client: CriClient, container: str) -> None:
+    script = 'until [ "$(stty size)" = "45 123" ]; do sleep 0.01; done; echo right'
+    kubectl = Kubectl(exec_url(client, container, "sh", "-c", script, tty=True), "stdin", "stdout", "resize")
+    kubectl.session.send(Data(stream_id=kubectl.ids["resize"], data=b'{"Width":123,"Height":45}\n'))
+    assert kubectl.end()["status"] == "Success"
+    assert b"right" in kubectl.shown()
+
+
+def test_a_command_that_is_not_there_is_told(client: CriClient, container: str) -> None:
+    status = Kubectl(exec_url(client, container, "nosuch"), "stdin", "stdout", "stderr").end()
+    assert status["reason"] == "InternalError"
+    assert "nosuch" in status["message"]
+
+
+def test_a_client_that_leaves_ends_its_command(client: CriClient, node: Node, container: str) -> None:
+    kubectl = Kubectl(exec_url(client, container, "sh", "-c", "echo up; sleep 4242"), "stdin", "stdout", "stderr")
+    kubectl.until_shown(b"up")
+    assert pids_of(node, "4242")
+    kubectl.session.close()
+    wait_until(lambda: not pids_of(node, "4242"), "the command is gone")
+
+
+def test_the_end_of_the_container_ends_its_execs(client: CriClient, container: str) -> None:
+    kubectl = Kubectl(exec_url(client, container, "sh", "-c", "echo up; sleep 1000"), "stdin", "stdout", "stderr")
+    kubectl.until_shown(b"up")
+    client.StopContainer(api.StopContainerRequest(container_id=container, timeout=0))
+    assert kubectl.end()["details"]["causes"] == [{"reason": "ExitCode", "message": "137"}]
+
+
+def test_clients_of_an_attach_see_the_same_and_the_log_too(client: CriClient, node: Node, pods: Pods) -> None:
+    config = node.container("while read line; do echo got $line; done; echo bye")
+    config.stdin, config.stdin_once = True, True
+    pod, container = pods.start("", config=config)
+    first = Kubectl(attach_url(client, container), "stdin", "stdout", "stderr")
+    second = Kubectl(attach_url(client, container), "stdin", "stdout", "stderr")
+    first.type(b"one\n")
+    for kubectl in (first, second):
+        kubectl.until_shown(b"got one\n")
+    second.session.close()
+    first.type(b"two\n", end=True)
+    assert first.end()["status"] == "Success"
+    assert first.shown() == b"got one\ngot two\nbye\n"
+    uid = client.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=pod)).status.metadata.uid
+    wait_until(lambda: "bye" in (node.logs / uid / "main.log").read_text(), "the log has it all")
+    assert [line.split(" ", 3)[3] for line in (node.logs / uid / "main.log").read_text().splitlines()] == [
+        "got one",
+        "got two",
+        "bye",
+    ]
+
+
+def test_attach_joins_a_terminal(client: CriClient, node: Node, pods: Pods) -> None:
+    config = node.container("read line; echo got $line; read line")
+    config.stdin, config.tty = True, True
+    _, container = pods.start("", config=config)
+    kubectl = Kubectl(attach_url(client, container, tty=True), "stdin", "stdout", "resize")
+    kubectl.type(b"hello\n")
+    kubectl.until_shown(b"got hello")
+    kubectl.session.close()
+    again = Kubectl(attach_url(client, container, tty=True), "stdin", "stdout", "resize")
+    again.type(b"end\n")
+    assert again.end()["status"] == "Success"
+
+
+async def test_websocket_v5_reads_writes_and_tells_the_exit_code(client: CriClient, container: str) -> None:
+    url = exec_url(client, container, "sh", "-c", "cat; echo err >&2; exit 3")
+    async with connected(url, V5) as socket:
+        await socket.send_bytes(b"\0typed")
+        await socket.send_bytes(b"\xff\0")
+        channels = await received(socket)
+    assert (channels[STDOUT], channels[STDERR]) == (b"typed", b"err\n")
+    assert json.loads(channels[ERROR])["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (api.ExecRequest(cmd=["x"], stdin=False), grpc.StatusCode.INVALID_ARGUMENT),
+        (api.ExecRequest(cmd=["x"], tty=True, stdout=True, stderr=True), grpc.StatusCode.INVALID_ARGUMENT),
+        (api.ExecRequest(stdout=True), grpc.StatusCode.INVALID_ARGUMENT),
+        (api.ExecRequest(cmd=["x"], stdout=True, container_id="nosuch"), grpc.StatusCode.NOT_FOUND),
+        (api.AttachRequest(), grpc.StatusCode.INVALID_ARGUMENT),
+        (api.AttachRequest(tty=True, stderr=True), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+    ids=["no stream", "tty with stderr", "no command", "no container", "attach no stream", "attach tty with stderr"],
+)
+def test_a_request_that_makes_no_sense_gets_no_url(
+    client: CriClient, container: str, request_: Any, code: grpc.StatusCode
+) -> None:
+    request_.container_id = request_.container_id or container
+    with pytest.raises(grpc.RpcError) as refused:
+        (client.Exec if isinstance(request_, api.ExecRequest) else client.Attach)(request_)
+    assert refused.value.code() == code
+
+
+def test_a_container_that_does_not_run_gets_no_clients(client: CriClient, container: str) -> None:
+    client.StopContainer(api.StopContainerRequest(container_id=container, timeout=0))
+    for call in (
+        lambda: exec_url(client, container, "true"),
+        lambda: attach_url(client, container),
+    ):
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_sessions_cut_at_random_moments_leave_nothing(client: CriClient, node: Node, container: str) -> None:
+    assert node.process
+    daemon = node.process.pid
+    chance = random.Random(7)
+
+    def held() -> tuple[int, int]:
+        everything = {daemon, *(pid for shim in node.processes() for pid in tree_of(shim))}
+        return len(everything), sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (daemon, *node.processes()))
+
+    Kubectl(exec_url(client, container, "true"), "stdin", "stdout", "stderr").end()
+    before = held()
+    for number in range(60):
+        tty = bool(number % 2)
+        url = exec_url(client, container, "sh", "-c", "cat; sleep 5", tty=tty)
+        kubectl = Kubectl(url, *(("stdin", "stdout", "resize") if tty else ("stdin", "stdout", "stderr")))
+        kubectl.type(b"x" * chance.randrange(100_000))
+        time.sleep(chance.random() / 20)  # the random moment
+        kubectl.session.close()
+    wait_until(lambda: all(now <= then for now, then in zip(held(), before)), f"as before: {before}")
+
+
+def test_clients_end_with_the_daemon_and_the_container_does_not(client: CriClient, node: Node, container: str) -> None:
+    kubectl = Kubectl(exec_url(client, container, "sh", "-c", "echo up; sleep 4243"), "stdin", "stdout", "stderr")
+    kubectl.until_shown(b"up")
+    node.end(signal.SIGKILL)
+    assert kubectl.session.closed()
+    kubectl.session.close()
+    with node.start() as again:
+        wait_until(lambda: not pids_of(node, "4243"), "the command is gone")
+        assert Kubectl(exec_url(again, container, "true"), "stdin", "stdout", "stderr").end()["status"] == "Success"
+
+
+def test_many_execs_at_once_do_not_mix(client: CriClient, container: str) -> None:
+    async def one(number: int) -> bytes:
+        url = exec_url(client, container, "sh", "-c", f"cat; echo {number}")
+        async with connected(url, V5) as socket:
+            await socket.send_bytes(b"\0%d-" % number)
+            await socket.send_bytes(b"\xff\0")
+            return (await received(socket))[STDOUT]
+
+    async def all_() -> list[bytes]:
+        return await asyncio.gather(*(one(number) for number in range(20)))
+
+    assert asyncio.run(all_()) == [b"%d-%d\n" % (number, number) for number in range(20)]
