@@ -26,6 +26,7 @@ from core.linux.pidfd import boot_id
 from core.log import get_logger
 from core.metadata.database import Database
 from core.metadata.images import SqliteImages
+from core.metadata.mirror import MirroredRecords
 from core.metadata.records import RecordStore
 from core.metadata.sqlite_records import SqliteRecords
 from core.network.attachments import AttachmentFiles
@@ -156,7 +157,7 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
             collector=collector,
             snapshotter=snapshotter,
             zygote=zygote,
-            records=SqliteRecords(database),
+            records=MirroredRecords(SqliteRecords(database), os.path.join(config.state, "records")),
             shims=shims,
             tasks=tasks,
             controllers=dict.fromkeys(config.handlers, controller),

@@ -9,8 +9,9 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from functools import partial
+from typing import Any
 
 import grpc
 import msgspec
@@ -44,6 +45,7 @@ from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.files import PodFiles
 from cri.sandbox.port_forward import dial
 from cri.sandbox.recover import pod_died, recover
+from cri.sandbox.sweep import Leftovers, find_leftovers, sweep
 from cri.server import make_server
 from cri.store import container as container_store
 from cri.store import sandbox as sandbox_store
@@ -60,6 +62,8 @@ log = get_logger(__name__)
 
 GRACE = 10.0
 """Seconds that calls under way get at the end: more than any step that must not be cut off needs."""
+RECOVERY = 0.5
+"""Seconds that serving waits for pods to be adopted, so that the first list is right about those whose shim answers."""
 
 
 def run(config: Config) -> None:
@@ -154,16 +158,20 @@ class Daemon:
         self._features = {name: api.RuntimeHandlerFeatures() for name in core.controllers}
         self._streaming = StreamingServer(self._streaming_deps(), streaming_listen(config))
         self._server: grpc.aio.Server | None = None
-        self._background: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Recover what an earlier daemon left and serve; CRI answers when this returns."""
+        """Adopt the pods of an earlier daemon and serve; CRI answers when this returns.
+
+        What takes its time goes on in the background: shims that do not answer, and the undoing of what a crash left.
+        """
         await self._containers.containers.load()
         await self._sandboxes.sandboxes.load()
         self._core.tasks.subscribe(self._containers.exits.on_exit)
         self._core.shims.subscribe(self._on_shim_death)
-        await recover(self._sandboxes, self._containers, rebooted=self._core.rebooted)
-        await self._core.collector.collect()
+        leftovers = await find_leftovers(self._sandboxes, self._containers)
+        recovering = self._spawn(recover(self._sandboxes, self._containers, rebooted=self._core.rebooted))
+        await asyncio.wait([recovering], timeout=RECOVERY)
         await self._streaming.start()
         runtime = RuntimeService(self._sandboxes, self._containers, self._node(), self._events, self._streaming)
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, ImageService(self._image_deps()))]
@@ -171,24 +179,36 @@ class Daemon:
         await self._server.start()
         log.info("serving", address=self._config.grpc.address)
         notify("READY=1")
-        self._background = self._group.create_task(self._find_features())
+        self._spawn(self._clean_up(leftovers))
+        self._spawn(self._find_features())
 
     async def stop(self) -> None:
         """Let calls and operations under way finish, then close. Containers run on."""
-        if self._background:
-            self._background.cancel()
+        for task in self._background:
+            task.cancel()
         self._events.close()
         if self._server:
             await self._server.stop(GRACE)
         await self._streaming.stop()
         await asyncio.wait_for(self._operations.wait_idle(), GRACE)
 
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do `work` in the background until the daemon stops. An error is reported, and ends nothing else."""
+        task = self._group.create_task(_reported(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def _clean_up(self, leftovers: Leftovers) -> None:
+        await sweep(self._sandboxes, self._containers, leftovers)
+        await self._core.collector.collect()
+
     async def _find_features(self) -> None:
         handlers = core_config(self._config).handlers
         await find_features(handlers, os.path.join(self._config.state, "features"), self._features)
 
     def _on_shim_death(self, sandbox_id: str) -> None:
-        self._group.create_task(pod_died(self._sandboxes, self._containers, sandbox_id))
+        self._spawn(pod_died(self._sandboxes, self._containers, sandbox_id))
 
     def _container_deps(self) -> ContainerDeps:
         core = self._core
@@ -264,6 +284,13 @@ class Daemon:
             filesystem=self._core.filesystem,
             info={"config": msgspec.to_builtins(self._config), "root": self._config.root, "state": self._config.state},
         )
+
+
+async def _reported(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("background work failed", work=work)
 
 
 def new_id() -> str:

@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,6 +80,11 @@ class CgroupLayout:
             raise KeyError(controller)
         return hierarchy.directory(group)
 
+    def directories(self, group: str) -> set[str]:
+        """Directories of `group` in all hierarchies, made or not."""
+        hierarchies = [*self.controllers.values(), *([self.unified] if self.unified else [])]
+        return {hierarchy.directory(group) for hierarchy in hierarchies}
+
     def of_process(self, pid: int | str = "self") -> Mapping[str, str]:
         """Directory of the group of `pid` by controller; "" stands for the unified hierarchy.
 
@@ -110,3 +117,30 @@ def write_file(path: str, value: str) -> None:
         os.write(fd, value.encode())
     finally:
         os.close(fd)
+
+
+def members(directory: str) -> frozenset[int]:
+    """The processes in the group; none when it is gone. Those of its subgroups do not count."""
+    try:
+        return frozenset(map(int, read_file(f"{directory}/cgroup.procs").split()))
+    except OSError:  # ENODEV: it is just being removed
+        return frozenset()
+
+
+def kill(directory: str) -> None:
+    """SIGKILL every process that is in the group now; success when it is gone."""
+    try:
+        write_file(f"{directory}/cgroup.kill", "1")
+    except FileNotFoundError:  # version 1, or Linux before 5.14
+        for pid in members(directory):
+            with contextlib.suppress(ProcessLookupError):
+                _kill_member(directory, pid)
+
+
+def _kill_member(directory: str, pid: int) -> None:
+    pidfd = os.pidfd_open(pid)
+    try:
+        if pid in members(directory):  # still: what is looked at is what is killed
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)

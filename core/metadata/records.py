@@ -45,3 +45,9 @@ class RecordStore(Protocol):
 
     def load(self, kind: str) -> Iterable[Record]:
         """All records of a kind, oldest first."""
+
+    def set_aside(self, kind: str, record_id: str) -> Record | None:
+        """Keep a record that makes no sense to its owner for a human only, as kind `corrupt-<kind>`.
+
+        Returns what takes its place, if there is a copy.
+        """

@@ -44,5 +44,12 @@ class SqliteRecords:
                 log.error("record in an unknown state is ignored", kind=kind, id=record_id, state=state)
         return records
 
+    def set_aside(self, kind: str, record_id: str) -> Record | None:
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE OR REPLACE record SET kind = 'corrupt-' || kind WHERE kind = ? AND id = ?", (kind, record_id)
+            )
+        return None
+
 
 _fits: type[RecordStore] = SqliteRecords

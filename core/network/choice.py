@@ -41,9 +41,12 @@ class ChosenNetwork:
     def status(self) -> NetworkStatus:
         return (self._cni if self._cni.configured else self._builtin).status()
 
-    async def collect(self, keep: Collection[str]) -> None:
-        await self._cni.collect(keep)
-        await self._builtin.collect(keep)
+    def held(self) -> frozenset[str]:
+        return self._cni.held() | self._builtin.held()
+
+    async def collect(self, gone: Collection[str]) -> None:
+        await self._cni.collect(gone)
+        await self._builtin.collect(gone)
 
     def _choose(self, pod: PodNetwork) -> Network:
         for network in (self._cni, self._builtin):

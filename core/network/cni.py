@@ -73,15 +73,21 @@ class CniNetwork:
         self._turns = Turns()
         self._configuration = Configuration(config.conf_dir, config.max_networks, self._plugins, self._blocking)
         self._attachments: dict[str, Attachment] = {}
+        self._orphans: asyncio.Task[None] | None = None
+        self._orphaned: frozenset[str] = frozenset()
+        """Pods of an earlier daemon, for which a plugin of its may still run."""
         self._retries = Retries(group, config.retry_delays)
 
     async def start(self) -> None:
-        """Load, end what an earlier daemon left running, and begin to follow the configuration directory."""
+        """Load, and begin to follow the configuration directory and to end what an earlier daemon left running."""
         self._attachments = {found.pod_id: found for found in await self._blocking(self._files.load)}
-        await self._blocking(end_orphans, self._attachments.keys())
+        self._orphaned = self.held()
+        self._orphans = self._group.create_task(self._end_orphans())
         await self._configuration.start(self._group)
 
     def close(self) -> None:
+        if self._orphans:
+            self._orphans.cancel()
         self._configuration.close()
         self._retries.close()
 
@@ -124,7 +130,10 @@ class CniNetwork:
             for interface in known.interfaces:
                 await chain.check(self._plugins, known, interface)
 
-    async def collect(self, keep: Collection[str]) -> None:
+    def held(self) -> frozenset[str]:
+        return frozenset(self._attachments)
+
+    async def collect(self, gone: Collection[str]) -> None:
         slots = asyncio.Semaphore(_PARALLEL)
 
         async def drop(pod_id: str) -> None:
@@ -132,7 +141,7 @@ class CniNetwork:
                 await self._drop(pod_id)
 
         async with asyncio.TaskGroup() as group:
-            for pod_id in self._attachments.keys() - set(keep):
+            for pod_id in self.held().intersection(gone):
                 group.create_task(drop(pod_id))
         async with self._turns.alone():
             for network in self._configuration.networks:
@@ -194,8 +203,18 @@ class CniNetwork:
         except CrispError as exc:
             log.warning("attachment cannot be undone now", sandbox_id=pod_id, error=exc)
 
+    async def _end_orphans(self) -> None:
+        """They hold up the pods that they were called for: an ADD that ends after the DEL would keep its address."""
+        try:
+            await self._blocking(end_orphans, self._orphaned)
+        except CrispError as exc:
+            log.error("plugins of an earlier daemon may still run", error=exc)
+        self._orphaned = frozenset()
+
     async def _delete(self, attachment: Attachment) -> None:
         """DEL all interfaces and forget the attachment; if that fails, try again in the background."""
+        if self._orphans and attachment.pod_id in self._orphaned:
+            await asyncio.wait([self._orphans])
         netns = attachment.netns if is_pinned(attachment.netns) else ""
         try:
             for interface in reversed(attachment.interfaces):

@@ -76,5 +76,8 @@ class Network(Protocol):
     def status(self) -> NetworkStatus:
         """From memory; the configuration is watched."""
 
-    async def collect(self, keep: Collection[str]) -> None:
-        """Detach every recorded attachment whose pod id is not in `keep`, and CNI GC the rest."""
+    def held(self) -> frozenset[str]:
+        """The ids of all pods that are attached, or may still be."""
+
+    async def collect(self, gone: Collection[str]) -> None:
+        """Detach the pods of these ids, which are no more, and CNI GC all but the others that are held."""

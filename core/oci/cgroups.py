@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from core.errdefs import InvalidArgument
+import asyncio
+import contextlib
+import os
+
+from core.errdefs import InvalidArgument, Unavailable
+from core.linux import cgroup
+from core.linux.cgroup import CgroupLayout
+from core.log import get_logger
+
+log = get_logger(__name__)
 
 ORPHANS = "crisp"
 """Parent of containers whose pod names none: not the root, where nothing would limit them."""
+
+_KILLS, _KILL_PAUSE = 50, 0.1
+"""Times and seconds in between: what is killed may just have forked."""
 
 
 def cgroups_path(parent: str, container_id: str, *, systemd: bool) -> str:
@@ -22,3 +34,35 @@ def cgroups_path(parent: str, container_id: str, *, systemd: bool) -> str:
     if not unit.endswith(".slice") or ":" in unit:
         raise InvalidArgument(f"cgroup_parent {parent[:160]!r}: the systemd driver wants a slice, like kubepods.slice")
     return f"{unit}:{ORPHANS}:{container_id}"
+
+
+def group_of(path: str) -> str:
+    """The cgroup that an OCI runtime makes for a `cgroups_path`: systemd nests slices by their dashes and adds a scope
+    (systemd.slice(5))."""
+    if ":" not in path:
+        return path
+    unit, prefix, name = path.split(":")
+    words = unit.removesuffix(".slice").split("-")
+    slices = [f"{'-'.join(words[: depth + 1])}.slice" for depth in range(len(words))]
+    return "/" + "/".join([*slices, f"{prefix}-{name}.scope"])
+
+
+async def end_group(layout: CgroupLayout, path: str) -> None:
+    """Kill what runs in the cgroup of `cgroups_path` path and remove it, for a container that its OCI runtime has
+    forgotten (hazards 3.29). Success when there is none. Raises Unavailable when it cannot be ended.
+    """
+    for directory in layout.directories(group_of(path)):
+        await _end(directory)
+
+
+async def _end(directory: str) -> None:
+    for _ in range(_KILLS):
+        if not cgroup.members(directory):
+            break
+        log.warning("container without a shim is killed", cgroup=directory)
+        cgroup.kill(directory)
+        await asyncio.sleep(_KILL_PAUSE)
+    else:
+        raise Unavailable(f"processes in {directory} do not end: they hang in the kernel")
+    with contextlib.suppress(OSError):  # not made, or not empty: then it is the pod's
+        os.rmdir(directory)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from core.api.crisp_shim_pb2 import IdMapping as IdMappingMessage
 from core.api.crisp_shim_pb2 import SandboxOptions
 from core.api.sandbox_pb2 import CreateSandboxRequest
-from core.errdefs import CrispError, InvalidArgument, Unavailable
+from core.errdefs import CrispError, DeadlineExceeded, InvalidArgument, Unavailable
 from core.failpoint import failpoint
 from core.log import get_logger
 from core.sandbox.controller import IdMapping, NamespaceMode, Sandbox, SandboxController, SandboxSpec
@@ -58,13 +58,13 @@ class PinnedController:
         return status.state == READY and shim.directory.pinned()
 
     async def stop(self, sandbox_id: str) -> None:
-        """Raises Unavailable, DeadlineExceeded when the shim hangs."""
+        """A shim that hangs is killed: there is nothing left that it is needed for."""
         try:
-            shim = self._manager.get(sandbox_id)
-        except Unavailable:  # dead, or stopped and removed
+            await (await self._manager.get(sandbox_id).client()).stop_sandbox(sandbox_id)
+        except (Unavailable, DeadlineExceeded) as exc:  # dead, stopped and removed, or hanging
+            log.info("sandbox stopped without its shim", sandbox_id=sandbox_id, reason=exc)
+            await self._manager.kill(sandbox_id)
             await asyncio.to_thread(self._manager.directory(sandbox_id).release)
-            return
-        await (await shim.client()).stop_sandbox(sandbox_id)
 
     async def remove(self, sandbox_id: str) -> None:
         await self._manager.remove(sandbox_id)

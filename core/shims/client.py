@@ -75,7 +75,7 @@ class ShimClient:
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         request = StopSandboxRequest(sandbox_id=sandbox_id)
-        await self._client.call(SANDBOX, "StopSandbox", request, StopSandboxResponse, timeout=SLOW)
+        await self._client.call(SANDBOX, "StopSandbox", request, StopSandboxResponse, timeout=QUICK)
 
     async def shutdown_sandbox(self, sandbox_id: str) -> None:
         request = ShutdownSandboxRequest(sandbox_id=sandbox_id)

@@ -20,6 +20,7 @@ from core.log import get_logger
 from core.shims.bundle import Runtime, SandboxDir
 from core.shims.leftovers import end_leftovers
 from core.shims.shim import Shim
+from core.shims.strays import end_strays
 from core.ttrpc.address import listen
 from core.types import identifier
 from core.zygote.zygote import Zygote
@@ -88,6 +89,8 @@ class ShimManager:
         shim = self._shims.get(sandbox_id) or self._find(sandbox_id)
         if shim is None:
             await self._end_leftovers(self.directory(sandbox_id))
+            if not self.directory(sandbox_id).exists():
+                await asyncio.to_thread(end_strays, sandbox_id)
             return Liveness.DEAD
         try:
             await (await shim.client()).ping(sandbox_id)
@@ -95,6 +98,11 @@ class ShimManager:
             log.warning("shim does not answer", sandbox_id=sandbox_id, error=exc)
             return Liveness.UNKNOWN  # should it be dying, then subscribers will hear of it
         return Liveness.ALIVE
+
+    async def kill(self, sandbox_id: str) -> None:
+        """Kill the shim, if one is known to run, as if it had died by itself: subscribers hear of it."""
+        if shim := self._shims.get(sandbox_id):
+            await shim.kill()
 
     async def remove(self, sandbox_id: str) -> None:
         """End the shim and what it ran, and remove the sandbox's directory. Success when gone; a crash in between

@@ -56,9 +56,13 @@ class Shim:
             await (await self.client()).shutdown_sandbox(self.sandbox_id)
             await _wait(self.exited, FAREWELL)
         if not self.exited.is_set():
-            log.warning("shim killed", sandbox_id=self.sandbox_id)
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            await _wait(self.exited, DEATH)
+            await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL; then `exited` is set, unless the kernel cannot end it."""
+        log.warning("shim killed", sandbox_id=self.sandbox_id)
+        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        await _wait(self.exited, DEATH)
 
     def leave(self) -> None:
         """Hang up and watch no more; the shim goes on. Idempotent."""

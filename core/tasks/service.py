@@ -168,6 +168,14 @@ class ShimTasks:
             raise
         return record or exit_of(container_id, reply) if reply.pid else None
 
+    async def end_hung(self, sandbox_id: str) -> bool:
+        liveness = await self._manager.adopt(sandbox_id)
+        if liveness is Liveness.UNKNOWN:
+            await self._manager.kill(sandbox_id)
+        if liveness is not Liveness.ALIVE:
+            self._tell_recorded(sandbox_id)
+        return liveness is not Liveness.ALIVE
+
     async def adopt(self, sandbox_id: str) -> bool:
         liveness = await self._manager.adopt(sandbox_id)
         if liveness is Liveness.UNKNOWN:

@@ -131,6 +131,10 @@ class Tasks(Protocol):
         """Call `on_exit` on the loop for each exit of a container's init, once, in order per container; also for exits
         that happened while no daemon ran, after `adopt`."""
 
+    async def end_hung(self, sandbox_id: str) -> bool:
+        """Kill the pod's shim, with all that it runs, if it does not answer; whether none runs any more. Its death and
+        the exits are told as ever."""
+
     async def adopt(self, sandbox_id: str) -> bool:
         """Reconnect to a shim that an earlier daemon started; False when it is dead (its containers are killed then).
         Raises Unavailable when it does not answer in time: nothing is known, try again later."""

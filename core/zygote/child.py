@@ -27,6 +27,8 @@ def run(entry: str, channel: int, fds: Sequence[int], *, parent: int, detach: bo
         _become_own_process(keep={channel, *fds}, parent=parent, detach=detach)
         with socket.socket(fileno=channel) as sock:
             code = _run_detached(entry, sock, fds) if detach else _run(entry, sock, fds)
+    except BrokenPipeError:
+        log.info("job ended after its caller", job=entry)
     except BaseException:
         log.exception("job failed", job=entry)
     finally:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 
+from core.errdefs import CrispError
 from core.failpoint import failpoint
 from core.log import get_logger
 from core.tasks.tasks import TaskExit
@@ -26,21 +28,28 @@ class Exits:
 
     def on_exit(self, exit_: TaskExit) -> None:
         """For Tasks.subscribe. Exits of execs are their caller's affair."""
-        if not exit_.exec_id:
-            self._group.create_task(self._exited(exit_))
-
-    async def _exited(self, exit_: TaskExit) -> None:
         container = self._containers.find(exit_.container_id)
-        if container is not None and not container.finished_at:
-            await self.record(exited(container, exit_))
+        if container is not None and not exit_.exec_id and not container.finished_at:
+            self._group.create_task(self._record(container.id, self._containers.put(exited(container, exit_))))
 
     async def record(self, container: Container) -> None:
-        """Store an exited container and wake its waiters."""
+        """Show a container as exited, and wake its waiters when it is written.
+
+        When it cannot be written it has exited all the same: the next daemon learns it from the shim.
+        """
+        await self._record(container.id, self._containers.put(container))
+
+    async def _record(self, container_id: str, writing: Awaitable[None]) -> None:
         failpoint("container.exit.told")
-        await self._containers.put(container)
+        try:
+            await writing
+        except CrispError as exc:
+            log.error("exit not recorded", container_id=container_id, error=exc)
         failpoint("container.exit.recorded")
-        log.info("container exited", container_id=container.id, exit_code=container.exit_code, reason=container.reason)
-        waiting = self._waiting.pop(container.id, None)
+        container = self._containers.find(container_id)
+        if container is not None:
+            log.info("container exited", container_id=container_id, code=container.exit_code, reason=container.reason)
+        waiting = self._waiting.pop(container_id, None)
         if waiting:
             waiting.set()
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from core.errdefs import NotFound
 from core.log import get_logger
+from core.oci.cgroups import end_group
 from core.tasks.tasks import TaskExit, TaskState
 from cri.container.deps import ContainerDeps
 from cri.container.exits import exited
@@ -49,9 +50,10 @@ async def recover_container(deps: ContainerDeps, container: Container) -> None:
 
 
 async def end_container(deps: ContainerDeps, container: Container, code: int) -> None:
-    """Record the end of a container whose shim is gone."""
+    """Record the end of a container whose shim is gone, and make sure of it: the kubelet will start another one."""
     if container.finished_at or not container.started_at:
         return
+    await end_group(deps.facts.layout, container.cgroup)
     log.warning("container ended unseen", container_id=container.id, exit_code=code)
     exit_ = TaskExit(container_id=container.id, exec_id="", pid=0, exit_code=code, exited_at=deps.clock() / 1e9)
     reason = "Unknown" if code == UNKNOWN_EXIT else "ShimDied"

@@ -10,6 +10,7 @@ from core.errdefs import CrispError, DeadlineExceeded, NotFound
 from core.failpoint import failpoint
 from core.log import get_logger
 from cri.container.deps import ContainerDeps
+from cri.container.recover import KILLED_EXIT, end_container
 from cri.store.container import Container
 
 log = get_logger(__name__)
@@ -47,16 +48,29 @@ async def _asked(deps: ContainerDeps, container: Container, timeout: float) -> b
 
 
 async def kill_container(deps: ContainerDeps, container: Container) -> None:
-    """SIGKILL everything in the container and wait for its exit."""
-    await deps.tasks.kill(container.sandbox_id, container.id, signal.SIGKILL, all_processes=True)
-    failpoint("container.stop.killed")
-    if not await deps.exits.wait_exited(container.id, KILL_WAIT):
-        raise DeadlineExceeded(f"container {container.id} is still there {KILL_WAIT:.0f} s after SIGKILL")
+    """SIGKILL everything in the container and wait for its exit. Raises DeadlineExceeded, Unavailable (shim)."""
+    try:
+        async with asyncio.timeout(KILL_WAIT):
+            await deps.tasks.kill(container.sandbox_id, container.id, signal.SIGKILL, all_processes=True)
+            failpoint("container.stop.killed")
+            await deps.exits.wait_exited(container.id)
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"container {container.id} is still there {KILL_WAIT:.0f} s after SIGKILL: a process of it hangs in the "
+            "kernel, or its shim does"
+        ) from None
 
 
 async def end_containers(deps: ContainerDeps, sandbox_id: str) -> None:
-    """Kill all running containers of a pod, at the same time."""
+    """Kill all running containers of a pod, at the same time. Raises as `kill_container`.
+
+    The shim goes with them when it does not answer, and so does nobody's pod but this.
+    """
     running = [one for one in deps.containers.list() if one.sandbox_id == sandbox_id and (one.running or one.lost)]
-    async with asyncio.TaskGroup() as group:
-        for container in running:
-            group.create_task(kill_container(deps, container))
+    results = await asyncio.gather(*(kill_container(deps, one) for one in running), return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    if errors:
+        if not await deps.tasks.end_hung(sandbox_id):
+            raise errors[0]
+        for container in filter(None, (deps.containers.find(one.id) for one in running)):
+            await end_container(deps, container, KILLED_EXIT)

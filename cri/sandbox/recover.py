@@ -1,16 +1,22 @@
-"""What a new daemon does about the pods of an earlier one: adopt what lives, end what is dead, sweep the rest.
+"""What a new daemon does about the pods of an earlier one: adopt what lives, end what is dead.
 
-Every object is named by its id on disk, so a sweep is a comparison of directory names with records. Nothing here is
-fatal: a pod that makes no sense is reported and its neighbours are served.
+    shim answers        → each container as the shim says (cri/container/recover.py)
+    shim is dead        → the pod is stopped, its containers are ended and told so
+    node has rebooted   → the same, without looking for anybody
+    shim does not answer → asked again for ever; meanwhile the pod is what its record says, and after LOST its
+                          containers are UNKNOWN, which makes the kubelet replace them
+    anything else       → reported and tried again; no pod keeps its neighbours from being served
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import itertools
+import time
+from collections.abc import Iterable
 from dataclasses import replace
 
-from core.errdefs import CrispError, Unavailable
+from core.errdefs import CrispError
 from core.log import get_logger
 from cri.container.deps import ContainerDeps
 from cri.container.recover import KILLED_EXIT, UNKNOWN_EXIT, end_container, lose_container, recover_container
@@ -20,40 +26,79 @@ from cri.store.sandbox import PodSandbox
 
 log = get_logger(__name__)
 
+DELAYS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before each further attempt; the last one repeats."""
+LOST = 60.0
+"""Seconds without an answer until containers count as lost: a node under load may keep a shim waiting, and what the
+kubelet does about lost ones ends them."""
+
 
 async def recover(sandboxes: SandboxDeps, containers: ContainerDeps, *, rebooted: bool) -> None:
-    """Adopt, end and sweep everything; returns when all pods whose shim answers are adopted."""
+    """Adopt or end all pods, at the same time; returns when each is one or the other."""
+    members: dict[str, list[str]] = {}
+    for container in containers.containers.list():
+        members.setdefault(container.sandbox_id, []).append(container.id)
     async with asyncio.TaskGroup() as group:
         for pod in sandboxes.sandboxes.list():
-            group.create_task(_recover_pod(sandboxes, containers, pod, rebooted=rebooted))
-    await sweep(sandboxes, containers)
+            recovery = _Recovery(sandboxes, containers, pod.id, members.get(pod.id, []), rebooted=rebooted)
+            group.create_task(recovery.run())
 
 
-async def _recover_pod(
-    sandboxes: SandboxDeps, containers: ContainerDeps, pod: PodSandbox, *, rebooted: bool
-) -> None:
-    try:
-        async with sandboxes.locks.hold(pod.id):
-            await _adopt(sandboxes, containers, pod, rebooted=rebooted)
-    except Unavailable as exc:
-        log.warning("shim does not answer", sandbox_id=pod.id, error=exc)
-        for container in _of(containers, pod):
-            await lose_container(containers, container)
-    except CrispError as exc:
-        log.error("sandbox not recovered", sandbox_id=pod.id, error=exc)
+class _Recovery:
+    """Of one pod."""
 
+    def __init__(
+        self, sandboxes: SandboxDeps, containers: ContainerDeps, pod_id: str, members: list[str], *, rebooted: bool
+    ) -> None:
+        self._sandboxes = sandboxes
+        self._containers = containers
+        self._pod_id = pod_id
+        self._members = members
+        self._rebooted = rebooted
 
-async def _adopt(sandboxes: SandboxDeps, containers: ContainerDeps, pod: PodSandbox, *, rebooted: bool) -> None:
-    if not rebooted and await containers.tasks.adopt(pod.id):
-        for container in _of(containers, pod):
-            await recover_container(containers, container)
-        if not pod.stopped and not await sandboxes.controller_of(pod).alive(pod.id):
-            await sandboxes.sandboxes.put(replace(pod, stopped=True))
-        return
-    for container in _of(containers, pod):
-        await end_container(containers, container, UNKNOWN_EXIT if rebooted else KILLED_EXIT)
-    if not pod.stopped:
-        await sandboxes.sandboxes.put(replace(pod, stopped=True))
+    async def run(self) -> None:
+        began = time.monotonic()
+        for delay in itertools.chain(DELAYS, itertools.repeat(DELAYS[-1])):
+            if await self._attempt():
+                return
+            if time.monotonic() - began > LOST:
+                await self._lose()
+            await asyncio.sleep(delay)
+
+    async def _attempt(self) -> bool:
+        """Whether nothing remains to be done."""
+        try:
+            async with self._sandboxes.locks.hold(self._pod_id):
+                pod = self._sandboxes.sandboxes.find(self._pod_id)
+                if pod is not None:  # else it was removed meanwhile
+                    await self._adopt(pod)
+        except CrispError as exc:
+            log.warning("sandbox not recovered yet", sandbox_id=self._pod_id, error=exc)
+            return False
+        except Exception:
+            log.exception("sandbox not recovered", sandbox_id=self._pod_id)
+            return False
+        return True
+
+    async def _adopt(self, pod: PodSandbox) -> None:
+        if not self._rebooted and await self._containers.tasks.adopt(pod.id):
+            for container in self._living():
+                await recover_container(self._containers, container)
+            if pod.stopped or await self._sandboxes.controller_of(pod).alive(pod.id):
+                return
+        else:
+            code = UNKNOWN_EXIT if self._rebooted else KILLED_EXIT
+            for container in self._living():
+                await end_container(self._containers, container, code)
+        await _stopped(self._sandboxes, pod)
+
+    async def _lose(self) -> None:
+        for container in self._living():
+            await lose_container(self._containers, container)
+
+    def _living(self) -> Iterable[Container]:
+        found = map(self._containers.containers.find, self._members)
+        return (container for container in found if container is not None and not container.finished_at)
 
 
 async def pod_died(sandboxes: SandboxDeps, containers: ContainerDeps, sandbox_id: str) -> None:
@@ -62,42 +107,12 @@ async def pod_died(sandboxes: SandboxDeps, containers: ContainerDeps, sandbox_id
     if pod is None:
         return
     log.error("shim died", sandbox_id=sandbox_id)
-    for container in _of(containers, pod):
-        await end_container(containers, container, KILLED_EXIT)
+    for container in containers.containers.list():
+        if container.sandbox_id == sandbox_id:
+            await end_container(containers, container, KILLED_EXIT)
+    await _stopped(sandboxes, pod)
+
+
+async def _stopped(sandboxes: SandboxDeps, pod: PodSandbox) -> None:
     if not pod.stopped:
         await sandboxes.sandboxes.put(replace(pod, stopped=True))
-
-
-def _of(containers: ContainerDeps, pod: PodSandbox) -> list[Container]:
-    return [container for container in containers.containers.list() if container.sandbox_id == pod.id]
-
-
-async def sweep(sandboxes: SandboxDeps, containers: ContainerDeps) -> None:
-    """Undo everything on disk that has no record."""
-    pods = {pod.id for pod in sandboxes.sandboxes.list()}
-    known = {container.id for container in containers.containers.list()}
-    loop = asyncio.get_running_loop()
-    for sandbox_id in await sandboxes.controllers[""].list():
-        if sandbox_id not in pods:
-            await _sweep_step("sandbox", sandbox_id, sandboxes.controllers[""].remove(sandbox_id))
-    for container_id in containers.bundles.ids():
-        if container_id not in known:
-            removal = loop.run_in_executor(containers.filesystem, containers.bundles.remove, container_id)
-            await _sweep_step("bundle", container_id, removal)
-    for sandbox_id in sandboxes.files.list():
-        if sandbox_id not in pods:
-            removal = loop.run_in_executor(sandboxes.filesystem, sandboxes.files.remove, sandbox_id)
-            await _sweep_step("files", sandbox_id, removal)
-    await _sweep_step("network", "*", sandboxes.network.collect(_attached(sandboxes)))
-
-
-def _attached(sandboxes: SandboxDeps) -> set[str]:
-    return {pod.id for pod in sandboxes.sandboxes.list() if not pod.stopped}
-
-
-async def _sweep_step(what: str, id_: str, step: Awaitable[object]) -> None:
-    try:
-        await step
-        log.info("swept", what=what, id=id_)
-    except (CrispError, OSError) as exc:
-        log.error("sweep failed", what=what, id=id_, error=exc)

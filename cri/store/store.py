@@ -7,12 +7,12 @@ A list reply is kept as ready bytes: a `repeated` field of protobuf is the conca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from core.errdefs import CrispError, InvalidArgument, NotFound
 from core.log import get_logger
@@ -55,15 +55,15 @@ class Store(Generic[T]):
         self._subscribers.append(on_change)
 
     async def load(self) -> None:
-        """Read the records of an earlier daemon; one that cannot be read is reported and left alone."""
+        """Read the records of an earlier daemon. One that makes no sense is set aside, and its copy taken."""
         for record in await self._call(lambda: list(self._records.load(self._kind))):
-            try:
-                self._remember(msgspec.json.decode(record.body, type=self._shape))
-            except (msgspec.MsgspecError, ValueError) as exc:
-                log.error("record quarantined", kind=self._kind, id=record.id, error=exc)
+            if not self._restore(record):
+                copy = await self._call(lambda: self._records.set_aside(self._kind, record.id))  # noqa: B023 - awaited
+                if copy:
+                    self._restore(copy)
 
-    async def put(self, value: T) -> None:
-        """Store `value` under its id. The change is visible at once, and durable against a crash on return.
+    def put(self, value: T) -> Awaitable[None]:
+        """Store `value` under its id: the change is visible at once, and durable against a crash when it was awaited.
 
         When writing fails a new value is gone again; of a known one memory tells the truth, and the record is old.
         """
@@ -71,11 +71,14 @@ class Store(Generic[T]):
         record = Record(kind=self._kind, id=value.id, state=RecordState.READY, body=msgspec.json.encode(value))
         self._remember(value)
         self._tell(before, value)
+        return self._written(value.id, before, self._call(lambda: self._records.put(record)))
+
+    async def _written(self, id_: str, before: T | None, writing: Awaitable[None]) -> None:
         try:
-            await self._call(lambda: self._records.put(record))
+            await asyncio.shield(writing)  # a caller that goes away takes nothing back
         except CrispError:
             if before is None:
-                self._forget(value.id)
+                self._forget(id_)
             raise
 
     async def delete(self, id_: str) -> None:
@@ -101,9 +104,17 @@ class Store(Generic[T]):
             return b"".join(self._framed.values())
         return b"".join(self._framed[value.id] for value in self._values.values() if wanted(value))
 
+    def _restore(self, record: Record) -> bool:
+        try:
+            self._remember(msgspec.json.decode(record.body, type=self._shape))
+        except (msgspec.MsgspecError, ValueError, DecodeError) as exc:
+            log.error("record makes no sense", kind=self._kind, id=record.id, error=exc)
+            return False
+        return True
+
     def _remember(self, value: T) -> None:
-        self._values[value.id] = value
         self._framed[value.id] = frame(self._item(value).SerializeToString())
+        self._values[value.id] = value
 
     def _forget(self, id_: str) -> None:
         self._framed.pop(id_, None)
@@ -125,8 +136,9 @@ class Store(Generic[T]):
             raise NotFound(f"{self._kind} {prefix!r}")
         return found[0]
 
-    async def _call(self, work: Callable[[], R]) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+    def _call(self, work: Callable[[], R]) -> Awaitable[R]:
+        """Queued at once, so that records are written in the order in which they were put."""
+        return asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
 R = TypeVar("R")

@@ -68,7 +68,7 @@ def pod(tmp_path):
 
 async def nothing_is_left(node):
     async with node.open() as network:
-        await network.collect(())
+        await network.collect(network.held())
         await wait_until(lambda: not node.leftovers())
         await wait_until(lambda: links() <= {BRIDGE})
         assert filter_lines("8080", "10.77.0.2") == []

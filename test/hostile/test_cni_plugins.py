@@ -242,7 +242,7 @@ async def test_a_del_that_failed_is_not_forgotten_by_a_restart(node, pods):
             await network.detach(pod)
     (node.bin_dir / "heal").touch()
     async with node.open() as network:
-        await network.collect(set())
+        await network.collect(network.held())
     assert node.leftovers() == []
 
 

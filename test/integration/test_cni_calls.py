@@ -174,7 +174,7 @@ async def test_collect_tells_the_valid_attachments_to_plugins_that_know_gc(node,
     async with node.open() as network:
         await network.attach(kept)
         await network.attach(lost)
-        await network.collect({kept.id})
+        await network.collect(network.held() - {kept.id})
         assert [call["environment"]["CNI_CONTAINERID"] for call in node.calls("DEL")] == [lost.id, lost.id]
         valid = [call["config"]["cni.dev/valid-attachments"] for call in node.calls("GC")]
         assert valid == [[{"containerID": kept.id, "ifname": "eth0"}]] * 2
@@ -185,7 +185,7 @@ async def test_collect_tells_the_valid_attachments_to_plugins_that_know_gc(node,
 async def test_collect_does_not_gc_where_it_must_not(node, keys):
     node.chain(**keys)
     async with node.open() as network:
-        await network.collect(())
+        await network.collect(network.held())
     assert node.calls("GC") == []
 
 
@@ -193,7 +193,7 @@ async def test_a_gc_that_fails_does_not_keep_it_from_the_other_plugins(node):
     node.chain(version="1.1.0")
     node.fail("GC")
     async with node.open() as network:
-        await network.collect(())
+        await network.collect(network.held())
     assert [call["plugin"] for call in node.calls("GC")] == ["first", "second"]
 
 

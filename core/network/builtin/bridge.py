@@ -106,8 +106,11 @@ class BridgeNetwork:
         """Whether the pod is, or may still be, attached here."""
         return pod_id in self._leases
 
-    async def collect(self, keep: Collection[str]) -> None:
-        for pod_id in self._leases.keys() - set(keep):
+    def held(self) -> frozenset[str]:
+        return frozenset(self._leases)
+
+    async def collect(self, gone: Collection[str]) -> None:
+        for pod_id in self.held().intersection(gone):
             await self._drop(pod_id)
 
     async def remove_bridge(self) -> None:

@@ -26,8 +26,11 @@ class FakeNetwork:
     def status(self):
         return NetworkStatus(ready=self.ready, message=self.name)
 
-    async def collect(self, keep):
-        self.pods &= set(keep)
+    def held(self):
+        return frozenset(self.pods)
+
+    async def collect(self, gone):
+        self.pods -= set(gone)
 
 
 def pod(number):
@@ -83,5 +86,6 @@ async def test_detach_and_collect_reach_the_pods_of_both(cni, builtin):
     await network.detach(pod(1))
     assert (builtin.pods, cni.pods) == (set(), {"sandbox2"})
     await builtin.attach(pod(1))
-    await network.collect({"sandbox1"})
+    assert network.held() == {"sandbox1", "sandbox2"}
+    await network.collect({"sandbox2"})
     assert (builtin.pods, cni.pods) == ({"sandbox1"}, set())

@@ -1,0 +1,73 @@
+"""What a crash left without a record, found by comparing the names of directories with records, and undone.
+
+The stock is taken before the first request. So however long the undoing takes, it never touches what is made meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+
+from core.log import get_logger
+from cri.container.deps import ContainerDeps
+from cri.sandbox.deps import SandboxDeps
+
+log = get_logger(__name__)
+
+_PARALLEL = 8  # at once: a shim that hangs takes 7 s to end, and there can be hundreds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftovers:
+    """Ids that had no record when the stock was taken."""
+
+    sandboxes: Collection[str]
+    bundles: Collection[str]
+    files: Collection[str]
+    attached: Collection[str]
+    """With or without a record: which pods have ended is known only when all are recovered."""
+
+
+async def find_leftovers(sandboxes: SandboxDeps, containers: ContainerDeps) -> Leftovers:
+    """Take stock, when the records are loaded and nothing new is made yet."""
+    pods = {pod.id for pod in sandboxes.sandboxes.list()}
+    known = {container.id for container in containers.containers.list()}
+    return Leftovers(
+        sandboxes=set(await sandboxes.controllers[""].list()) - pods,
+        bundles=set(containers.bundles.ids()) - known,
+        files=set(sandboxes.files.list()) - pods,
+        attached=sandboxes.network.held(),
+    )
+
+
+async def sweep(sandboxes: SandboxDeps, containers: ContainerDeps, leftovers: Leftovers) -> None:
+    """Undo all of it; what cannot be undone is reported, and found again by the next daemon."""
+    blocking = partial(asyncio.get_running_loop().run_in_executor, containers.filesystem)
+    await _each("sandbox", leftovers.sandboxes, sandboxes.controllers[""].remove)
+    await _each("bundle", leftovers.bundles, partial(blocking, containers.bundles.remove))
+    await _each("files", leftovers.files, partial(blocking, sandboxes.files.remove))
+    running = {pod.id for pod in sandboxes.sandboxes.list() if not pod.stopped}
+    await _step("network", "*", sandboxes.network.collect(set(leftovers.attached) - running))
+
+
+async def _each(what: str, ids: Collection[str], undo: Callable[[str], Awaitable[object]]) -> None:
+    slots = asyncio.Semaphore(_PARALLEL)
+
+    async def one(id_: str) -> None:
+        async with slots:
+            await _step(what, id_, undo(id_))
+
+    async with asyncio.TaskGroup() as group:
+        for id_ in ids:
+            group.create_task(one(id_))
+
+
+async def _step(what: str, id_: str, step: Awaitable[object]) -> None:
+    try:
+        await step
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the others are undone
+        log.error("sweep failed", what=what, id=id_, error=exc)
+    else:
+        log.info("swept", what=what, id=id_)

@@ -1,0 +1,39 @@
+"""Processes of a node under test: its shims, and the zygote of its daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def shim_of(sandbox_id: str) -> int:
+    """The pid of the shim that serves a sandbox."""
+    return next(pid for pid, title in _titles() if title == f"crisp-shim {sandbox_id}")
+
+
+def zygote_of(daemon: int) -> int | None:
+    """The pid of a daemon's zygote; None while there is none."""
+    for pid, title in _titles():
+        if title == "crisp-zygote" and _parent(pid) == daemon:
+            return pid
+    return None
+
+
+def is_running(pid: int) -> bool:
+    """False for a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _titles() -> Iterator[tuple[int, str]]:
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            yield int(entry.name), (entry / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
+        except OSError:
+            continue
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])

@@ -1,0 +1,58 @@
+"""Records whose database is lost."""
+
+import pytest
+
+from core.metadata.database import Database
+from core.metadata.mirror import MirroredRecords
+from core.metadata.records import Record, RecordState
+from core.metadata.sqlite_records import SqliteRecords
+
+
+def record(number):
+    return Record(kind="pod", id=f"pod{number}", state=RecordState.READY, body=b"\x00 body %d" % number, version=3)
+
+
+@pytest.fixture
+def open_records(tmp_path):
+    opened = []
+
+    def open_(database="metadata.db"):
+        opened.append(Database(str(tmp_path / database)))
+        return MirroredRecords(SqliteRecords(opened[-1]), str(tmp_path / "records"))
+
+    yield open_
+    for database in opened:
+        database.close()
+
+
+def test_what_the_database_has_lost_is_restored_and_what_was_deleted_is_not(open_records):
+    records = open_records()
+    records.put(record(1), record(2), record(3))
+    records.delete(("pod", "pod2"))
+    fresh = open_records("another.db")
+    assert list(fresh.load("pod")) == [record(1), record(3)]
+    assert list(fresh.load("container")) == []
+    assert list(SqliteRecords(fresh._records._database).load("pod")) == [record(1), record(3)]
+
+
+def test_a_record_that_is_set_aside_comes_back_from_its_copy(open_records):
+    records = open_records()
+    records.put(record(1))
+    assert records.set_aside("pod", "pod1") == record(1)
+    assert list(records.load("pod")) == [record(1)]
+    assert [one.body for one in records.load("corrupt-pod")] == [record(1).body]
+
+
+def test_a_copy_that_makes_no_sense_is_no_record(open_records, tmp_path):
+    records = open_records()
+    records.put(record(1))
+    (tmp_path / "records/pod/pod1").write_bytes(b"\x00")
+    assert list(open_records("another.db").load("pod")) == []
+    assert records.set_aside("pod", "pod1") is None
+    assert list(records.load("pod")) == []
+
+
+def test_copies_are_for_root_alone(open_records, tmp_path):
+    open_records().put(record(1))
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "records", tmp_path / "records/pod/pod1")]
+    assert modes == [0o700, 0o600]
