@@ -57,6 +57,12 @@ class ZygoteProcess:
             os.kill(link.pid, signal.SIGKILL)  # ours and not reaped: the pid cannot be another's
             await link.exited
 
+    async def kill(self) -> None:
+        """Kill the present zygote as if it had died by itself; return when it has."""
+        if link := self._link:
+            os.kill(link.pid, signal.SIGKILL)  # ours and not reaped: the pid cannot be another's
+            await asyncio.shield(link.exited)
+
     @property
     def pid(self) -> int:
         """Of the present zygote. Raises Unavailable when there is none."""
