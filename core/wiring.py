@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from core.content.local import LocalContent
+from core.errdefs import ResourceExhausted, Unavailable
 from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs
 from core.health import PATIENCE, Health
@@ -45,6 +46,7 @@ from core.snapshots.snapshotter import Snapshotter
 from core.tasks.service import ShimTasks
 from core.tasks.tasks import Tasks
 from core.zygote.process import ZygoteProcess
+from core.zygote.watch import ZygoteWatch
 from core.zygote.zygote import Zygote
 
 log = get_logger(__name__)
@@ -104,7 +106,7 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
         zygote = ZygoteProcess()
         await zygote.start()
         stack.push_async_callback(zygote.stop)
-        database = Database(os.path.join(config.root, "metadata.db"))
+        database, problem = _open_database(config)
         stack.callback(database.close)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         shims = ShimManager(config.state, zygote, group)
@@ -143,8 +145,8 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
         )
         health = Health(
             {
-                "metadata": lambda: _check_database(database, metadata),
-                "zygote": lambda: _check_zygote(zygote),
+                "metadata": lambda: _check_database(database, metadata, problem),
+                "zygote": ZygoteWatch(zygote, PATIENCE).check,
                 "OCI runtime": lambda: _check_runtime(config.handlers[""].binary, filesystem),
             }
         )
@@ -169,14 +171,23 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
         )
 
 
-async def _check_database(database: Database, metadata: Executor) -> str:
+def _open_database(config: CoreConfig) -> tuple[Database, str]:
+    """The database; or an empty one in the state directory, and why: what runs can be listed and stopped then, too."""
+    path, stand_in = (os.path.join(directory, "metadata.db") for directory in (config.root, config.state))
+    try:
+        return Database(path), ""
+    except (Unavailable, ResourceExhausted, OSError) as exc:
+        problem = f"{path} cannot be used; start crispd again when it can: {exc}"
+        log.error("metadata replaced", by=stand_in, reason=problem)
+    for name in (stand_in, f"{stand_in}-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+    return Database(stand_in), problem
+
+
+async def _check_database(database: Database, metadata: Executor, problem: str) -> str:
     await asyncio.get_running_loop().run_in_executor(metadata, database.check)
-    return ""
-
-
-async def _check_zygote(zygote: Zygote) -> str:
-    await zygote.run("probe", {"operation": "lstat", "path": "/"}, deadline=PATIENCE)
-    return ""
+    return problem
 
 
 async def _check_runtime(binary: str, filesystem: Executor) -> str:
@@ -204,5 +215,6 @@ def _rebooted(root: str) -> bool:
     except FileNotFoundError:
         before = now
     if before != now or not os.path.exists(path):
-        write_atomic(path, now)
+        with contextlib.suppress(OSError):  # a disk that cannot be written: this node is not ready, but it answers
+            write_atomic(path, now)
     return before != now

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import click
 import setproctitle
@@ -31,7 +32,7 @@ def main(context: click.Context, path: str) -> None:
     context.obj = path
     if context.invoked_subcommand is None:
         with _clear_errors():
-            _run(_load(path))
+            _run(path)
 
 
 @main.group()
@@ -80,12 +81,13 @@ def _load(path: str) -> Config:
     return load(path)
 
 
-def _run(config: Config) -> None:
+def _run(path: str) -> None:
     from cri.daemon import run  # noqa: PLC0415 - only the daemon pays for grpc and pyroute2
 
     setproctitle.setproctitle("crispd")
+    config = _load(path)
     configure(config.log.level, config.log.format)
-    run(config)
+    run(config, partial(_load, path))
 
 
 @contextlib.contextmanager

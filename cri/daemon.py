@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from core.log import get_logger
 from core.network.cni import CniConfig
 from core.shims.bundle import Runtime as OciRuntime
 from core.wiring import Core, CoreConfig, open_core
-from cri import api
+from cri import api, watchdog
 from cri.config import Config, Runtime
 from cri.container.bundles import Bundles
 from cri.container.deps import ContainerDeps
@@ -40,6 +40,7 @@ from cri.image.deps import ImageDeps
 from cri.image_service import ImageService
 from cri.node import Node
 from cri.notify import notify
+from cri.reload import reload
 from cri.runtime_service import RuntimeService
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.files import PodFiles
@@ -66,12 +67,15 @@ RECOVERY = 0.5
 """Seconds that serving waits for pods to be adopted, so that the first list is right about those whose shim answers."""
 
 
-def run(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT. Raises FailedPrecondition when another crispd has the state directory."""
+def run(config: Config, read: Callable[[], Config]) -> None:
+    """Serve until SIGTERM or SIGINT; on SIGHUP `read` the configuration again.
+
+    Raises FailedPrecondition when another crispd has the state directory.
+    """
     os.umask(0o022)
     os.makedirs(config.state, mode=0o711, exist_ok=True)
     with only_one(os.path.join(config.state, "crispd.lock")):
-        asyncio.run(_serve(config))
+        asyncio.run(_serve(config, read))
 
 
 @contextlib.contextmanager
@@ -87,9 +91,10 @@ def only_one(path: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, read: Callable[[], Config]) -> None:
     async with open_core(core_config(config)) as core, asyncio.TaskGroup() as group:
         daemon = Daemon(config, core, group)
+        on_hangup(config, read)
         await daemon.start()
         await wait_signal()
         log.info("stopping")
@@ -134,6 +139,18 @@ def all_handlers(config: Config) -> dict[str, Runtime]:
     """All handlers, the default one also as \"\", as the kubelet names it."""
     handlers = config.handlers()
     return {"": handlers[config.default_handler()], **handlers}
+
+
+def on_hangup(config: Config, read: Callable[[], Config]) -> None:
+    """Reload at each SIGHUP from now on, and tell systemd (Type=notify-reload)."""
+
+    def hang_up() -> None:
+        nonlocal config
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        config = reload(config, read)
+        notify("READY=1")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
 
 
 async def wait_signal() -> None:
@@ -181,6 +198,8 @@ class Daemon:
         notify("READY=1")
         self._spawn(self._clean_up(leftovers))
         self._spawn(self._find_features())
+        if within := watchdog.interval(os.environ):
+            self._spawn(watchdog.keep_alive(self._config.grpc.address, within))
 
     async def stop(self) -> None:
         """Let calls and operations under way finish, then close. Containers run on."""

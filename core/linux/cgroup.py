@@ -137,6 +137,13 @@ def kill(directory: str) -> None:
                 _kill_member(directory, pid)
 
 
+def thaw(directory: str) -> None:
+    """Let the processes in the group run on, if somebody has frozen it; success when it is gone."""
+    for name, running in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
+        with contextlib.suppress(FileNotFoundError):
+            write_file(f"{directory}/{name}", running)
+
+
 def _kill_member(directory: str, pid: int) -> None:
     pidfd = os.pidfd_open(pid)
     try:

@@ -26,6 +26,8 @@ class MirroredRecords:
     def __init__(self, records: RecordStore, directory: str) -> None:
         self._records = records
         self._directory = directory
+        self._kinds: set[str] = set()
+        """Those whose directory is made."""
         make_dirs(directory, 0o700)
 
     def put(self, *records: Record, durable: bool = False) -> None:
@@ -60,7 +62,9 @@ class MirroredRecords:
     def _copy(self, record: Record) -> None:
         """Missing, a copy makes the record only as safe as its row is."""
         try:
-            make_dirs(os.path.join(self._directory, record.kind), 0o700)
+            if record.kind not in self._kinds:
+                make_dirs(os.path.join(self._directory, record.kind), 0o700)
+                self._kinds.add(record.kind)
             write_atomic(self._path(record.kind, record.id), msgspec.json.encode(record), durable=False)
         except OSError as exc:
             log.warning("no copy of record", kind=record.kind, id=record.id, error=exc)

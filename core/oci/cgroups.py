@@ -47,6 +47,12 @@ def group_of(path: str) -> str:
     return "/" + "/".join([*slices, f"{prefix}-{name}.scope"])
 
 
+def thaw_group(layout: CgroupLayout, path: str) -> None:
+    """Let the container of `cgroups_path` path run on if it is frozen: a frozen process does not even die."""
+    for directory in layout.directories(group_of(path)):
+        cgroup.thaw(directory)
+
+
 async def end_group(layout: CgroupLayout, path: str) -> None:
     """Kill what runs in the cgroup of `cgroups_path` path and remove it, for a container that its OCI runtime has
     forgotten (hazards 3.29). Success when there is none. Raises Unavailable when it cannot be ended.
@@ -61,6 +67,7 @@ async def _end(directory: str) -> None:
             break
         log.warning("container without a shim is killed", cgroup=directory)
         cgroup.kill(directory)
+        cgroup.thaw(directory)
         await asyncio.sleep(_KILL_PAUSE)
     else:
         raise Unavailable(f"processes in {directory} do not end: they hang in the kernel")

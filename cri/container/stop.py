@@ -9,6 +9,7 @@ import signal
 from core.errdefs import CrispError, DeadlineExceeded, NotFound
 from core.failpoint import failpoint
 from core.log import get_logger
+from core.oci.cgroups import thaw_group
 from cri.container.deps import ContainerDeps
 from cri.container.recover import KILLED_EXIT, end_container
 from cri.store.container import Container
@@ -53,6 +54,7 @@ async def kill_container(deps: ContainerDeps, container: Container) -> None:
         async with asyncio.timeout(KILL_WAIT):
             await deps.tasks.kill(container.sandbox_id, container.id, signal.SIGKILL, all_processes=True)
             failpoint("container.stop.killed")
+            thaw_group(deps.facts.layout, container.cgroup)
             await deps.exits.wait_exited(container.id)
     except TimeoutError:
         raise DeadlineExceeded(

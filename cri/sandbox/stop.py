@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
-from core.errdefs import NotFound
+from core.errdefs import DeadlineExceeded, NotFound, Unavailable
 from core.failpoint import failpoint
+from core.linux.ns import is_pinned
 from core.log import get_logger
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.network import pod_network
@@ -26,12 +27,23 @@ async def stop_pod_sandbox(deps: SandboxDeps, sandbox_id: str) -> None:
             await stop_locked(deps, deps.sandboxes.get(pod.id))
 
 
+async def _detach(deps: SandboxDeps, pod: PodSandbox) -> None:
+    """While the pod has its network namespace a plugin that fails keeps the pod. Without one nothing uses the address
+    any more: the plugin is asked again in the background, and the pod need not wait for it (hazards 3.22)."""
+    try:
+        await deps.network.detach(pod_network(pod.id, pod.sandbox.netns, pod.request()))
+    except (Unavailable, DeadlineExceeded) as exc:
+        if is_pinned(pod.sandbox.netns):
+            raise
+        log.warning("network not detached yet", sandbox_id=pod.id, error=exc)
+
+
 async def stop_locked(deps: SandboxDeps, pod: PodSandbox) -> None:
     """As above, by a caller that holds the pod's lock."""
     await deps.end_containers(pod.id)
     failpoint("sandbox.stop.ended")
     if pod.sandbox.netns:
-        await deps.network.detach(pod_network(pod.id, pod.sandbox.netns, pod.request()))
+        await _detach(deps, pod)
         failpoint("sandbox.stop.detached")
     await deps.controller_of(pod).stop(pod.id)
     failpoint("sandbox.stop.unpinned")

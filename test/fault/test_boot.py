@@ -239,3 +239,30 @@ def test_a_shim_that_is_killed_in_the_middle_of_anything_leaves_a_pod_that_can_b
         wait_until(lambda: pod_state(client, pod) == NOTREADY, "its end is noticed")  # noqa: B023 - called here only
         end(client, pod)
     assert node.left() == []
+
+
+def test_a_root_directory_that_cannot_be_written_makes_the_node_not_ready_and_leaves_its_pods_in_hand(
+    client: CriClient, node: Node, pods: Pods
+) -> None:
+    _, container = pods.start("sleep 1000")
+    _, other = pods.start("sleep 1000")
+    node.end(signal.SIGKILL)
+    root = str(node.base / "root")
+    subprocess.run(["mount", "--bind", root, root], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", root], check=True)
+    with node.start() as again:
+        wait_until(lambda: "metadata.db cannot be used" in not_ready(again), "the node is not ready")
+        assert alive(again, container)
+        again.StopContainer(api.StopContainerRequest(container_id=container))
+        assert status(again, container).state == EXITED
+    node.end(signal.SIGTERM)
+    subprocess.run(["umount", root], check=True)
+    with node.start() as again:
+        assert not not_ready(again)
+        assert (status(again, container).state, alive(again, other)) == (EXITED, True)
+
+
+def not_ready(client: CriClient) -> str:
+    """Why."""
+    conditions = client.Status(api.StatusRequest()).status.conditions
+    return "".join(one.message for one in conditions if one.type == "RuntimeReady" and not one.status)

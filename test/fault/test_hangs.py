@@ -1,0 +1,130 @@
+"""What hangs, or fails for ever, costs the one pod that it belongs to some time, and nobody else anything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from core.linux.mount import MNT_DETACH, mount, umount2
+from cri import api
+from rig.cri_client import CriClient
+from rig.node import wait_until
+
+if TYPE_CHECKING:
+    from critest.conftest import Pods
+
+    from rig.node import Node
+
+pytestmark = pytest.mark.root
+
+
+def status(client: CriClient, container: str) -> Any:
+    return client.ContainerStatus(api.ContainerStatusRequest(container_id=container)).status
+
+
+@contextlib.contextmanager
+def dead_server(path: Path) -> Iterator[None]:
+    """A filesystem whose server never answers."""
+    path.mkdir()
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        mount("dead", str(path), "fuse", 0, f"fd={fuse},rootmode=40000,user_id=0,group_id=0")
+        yield
+    finally:
+        os.close(fuse)  # ends whoever waits for it
+        umount2(str(path), MNT_DETACH)
+
+
+@pytest.mark.parametrize("below", ["", "/volume/data"])
+def test_a_host_path_whose_server_is_dead_fails_its_container_and_holds_up_no_other(
+    client: CriClient, node: Node, pods: Pods, below: str
+) -> None:
+    sandbox = node.pod()
+    pod = pods.run(sandbox)
+    config = node.container("sleep 1000")
+    config.mounts.add(container_path="/data", host_path=f"{node.base}/server{below}")
+    with dead_server(node.base / "server"), ThreadPoolExecutor(8) as threads:
+        hanging = [threads.submit(pods.create, pod, sandbox, config) for _ in range(8)]  # more than there are threads
+        _, other = pods.start("sleep 1000")
+        assert status(client, other).state == api.CONTAINER_RUNNING
+        for call in hanging:
+            with pytest.raises(grpc.RpcError, match=f"server{below} does not answer") as caught:
+                call.result()
+            assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    config.mounts[0].host_path = str(node.base)
+    pods.create(pod, sandbox, config)  # the name is free
+
+
+def test_a_frozen_container_can_be_stopped(client: CriClient, node: Node, pods: Pods) -> None:
+    _, container = pods.start("trap '' TERM; while true; do sleep 0.05; done")
+    group = next(Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}/{container}/freezer.state"))
+    group.write_text("FROZEN")
+    wait_until(lambda: group.read_text() == "FROZEN\n", "it is frozen")
+    client.StopContainer(api.StopContainerRequest(container_id=container, timeout=1))
+    assert status(client, container).exit_code == 137
+
+
+PLUGIN = """#!/bin/sh
+case $CNI_COMMAND in
+ADD) echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.91.0.2/24"}]}' ;;
+DEL) test -e DIRECTORY/well || { echo '{"code": 11, "msg": "the server of addresses is down"}'; exit 1; } ;;
+esac
+"""
+
+
+@pytest.fixture
+def failing_network(node: Node) -> Iterator[Path]:
+    """The node's pods are on a network that cannot be left until the file `well`, which is returned, is there."""
+    well = node.base / "plugins/well"
+    well.parent.mkdir()
+    plugin = well.parent / "stubborn"
+    plugin.write_text(PLUGIN.replace("DIRECTORY", str(well.parent)))
+    plugin.chmod(0o755)
+    configure(node, f'bin_dirs = ["{well.parent}"]')
+    (node.base / "net.d").mkdir()
+    document = '{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "stubborn"}]}'
+    (node.base / "net.d/10-pods.conflist").write_text(document)
+    yield well
+    well.touch()
+    wait_until(lambda: not list((node.base / "root/cni/attachments").iterdir()), "all attachments are given up")
+
+
+def configure(node: Node, network: str) -> None:
+    """Start the node again, with more in its section [cni]."""
+    node.end(signal.SIGTERM)
+    path = node.base / "config.toml"
+    path.write_text(path.read_text().replace("[cni]", f"[cni]\n{network}"))
+    node.start().close()
+
+
+def test_a_pod_without_its_network_namespace_need_not_wait_for_a_plugin_that_fails(
+    node: Node, failing_network: Path
+) -> None:
+    with CriClient(str(node.base / "run/crisp.sock")) as client:
+        client.wait_ready()
+        wait_until(lambda: is_network_ready(client), "the plugin is found")
+        pod = client.RunPodSandbox(api.RunPodSandboxRequest(config=node.pod())).pod_sandbox_id
+        node.sandboxes.add(pod)
+        request = api.StopPodSandboxRequest(pod_sandbox_id=pod)
+        with pytest.raises(grpc.RpcError, match="server of addresses is down"):
+            client.StopPodSandbox(request)
+        subprocess.run(["umount", str(node.base / f"run/sandboxes/{pod}/ns/net")], check=True)
+        client.StopPodSandbox(request)
+        client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod))
+        assert [path.stem for path in (node.base / "root/cni/attachments").iterdir()] == [pod]  # never forgotten
+        failing_network.touch()
+        wait_until(lambda: not list((node.base / "root/cni/attachments").iterdir()), "the plugin is asked again")
+
+
+def is_network_ready(client: CriClient) -> bool:
+    conditions = client.Status(api.StatusRequest()).status.conditions
+    return all(condition.status for condition in conditions if condition.type == "NetworkReady")
