@@ -1,4 +1,4 @@
-"""/proc/self/mountinfo: how mounts are propagated (man 5 proc_pid_mountinfo, mount_namespaces(7))."""
+"""/proc/self/mountinfo: what is mounted, and how that is propagated (man 5 proc_pid_mountinfo, mount_namespaces(7))."""
 
 from __future__ import annotations
 
@@ -32,3 +32,11 @@ def propagation_of(path: str, mountinfo: str = "/proc/self/mountinfo") -> Propag
         shared=any(field.startswith(b"shared:") for field in fields[6:]),
         slave=any(field.startswith(b"master:") for field in fields[6:]),
     )
+
+
+def filesystem_of(mount: int, mountinfo: str = "/proc/self/mountinfo") -> str:
+    """The type of the filesystem behind the mount of this id; "" when there is none."""
+    with open(mountinfo, "rb", buffering=0) as file:
+        rows = b"\n" + file.readall()
+    row = rows.partition(b"\n%d " % mount)[2].partition(b"\n")[0]
+    return row.partition(b" - ")[2].partition(b" ")[0].decode()

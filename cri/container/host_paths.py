@@ -8,14 +8,19 @@ from collections.abc import Mapping
 
 from core.errdefs import CrispError, DeadlineExceeded, InvalidArgument, NotFound
 from core.linux.fsmount import AT_FDCWD
-from core.linux.mountinfo import propagation_of
+from core.linux.mountinfo import filesystem_of, propagation_of
 from core.linux.openat2 import RESOLVE_CACHED, openat2
+from core.linux.statx import mount_of
 from core.zygote.zygote import Zygote
 from cri import api
 from cri.container.spec.text import kernel_text
 
 DEADLINE = 10.0
 """Seconds for a path to answer: a file server that takes longer would hang the container, too (hazards 3.37)."""
+
+_PSEUDO = "bpf cgroup cgroup2 debugfs devpts devtmpfs hugetlbfs mqueue proc sysfs tracefs"
+_LOCAL = frozenset(f"{_PSEUDO} btrfs overlay ramfs tmpfs zfs".split())
+"""Filesystems without a block device behind which there is no server."""
 
 
 async def host_paths(zygote: Zygote, config: api.ContainerConfig) -> Mapping[str, str]:
@@ -50,12 +55,22 @@ async def _resolve(zygote: Zygote, mount: api.Mount) -> str:
 
 
 def _cached(path: str) -> str:
-    """The real path, if the kernel knows it without asking a filesystem; so this never blocks. Raises OSError."""
+    """The real path, if the kernel knows it without asking a filesystem; so this never blocks. Raises OSError.
+
+    It knows the root of a mount whose server is dead, too: so only a local filesystem's word counts.
+    """
     fd = openat2(AT_FDCWD, path, os.O_PATH, 0, RESOLVE_CACHED)
     try:
+        if not _is_local(fd):
+            raise BlockingIOError(f"{path}: its server must be asked")
         return os.readlink(f"/proc/self/fd/{fd}")
     finally:
         os.close(fd)
+
+
+def _is_local(fd: int) -> bool:
+    mount, major = mount_of(fd)
+    return major != 0 or filesystem_of(mount) in _LOCAL
 
 
 async def _probe(zygote: Zygote, path: str) -> str:
