@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,27 +22,44 @@ class InterfaceStats:
     """Counters of an interface since it was made."""
 
     rx_bytes: int
+    rx_packets: int
     rx_errors: int
+    rx_dropped: int
     tx_bytes: int
+    tx_packets: int
     tx_errors: int
+    tx_dropped: int
 
 
 def inside(netns: str, call: Callable[[], T]) -> T:
     """Return what `call` returns in a throw-away thread inside the namespace at path `netns`; it must not hang.
 
-    Never a thread that lives on: one that cannot get back would do the daemon's work in a pod. Raises what `call` and
-    setns(2) raise.
+    Raises what `call` and setns(2) raise.
     """
+
+    def visit() -> T:
+        _enter(netns)
+        return call()
+
+    return _apart(visit)
+
+
+def _enter(netns: str) -> None:
+    fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(fd, CLONE_NEWNET)
+    finally:
+        os.close(fd)
+
+
+def _apart(call: Callable[[], T]) -> T:
+    """Return what `call` returns in a throw-away thread, never in one that lives on: a thread that cannot get back
+    would do the daemon's work in a pod."""
     outcome: list[T] = []
     failure: list[BaseException] = []
 
     def run() -> None:
         try:
-            fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                setns(fd, CLONE_NEWNET)
-            finally:
-                os.close(fd)
             outcome.append(call())
         except BaseException as exc:  # noqa: BLE001 - the caller's thread raises it again
             failure.append(exc)
@@ -61,9 +79,21 @@ def socket_in(netns: str, family: int, kind: int, protocol: int = 0) -> socket.s
     return inside(netns, lambda: socket.socket(family, kind, protocol))
 
 
-def interface_stats(netns: str) -> Mapping[str, InterfaceStats]:
-    """Counters of all interfaces in the namespace at `netns`. Raises OSError."""
-    return parse_dev(inside(netns, _read_dev))
+def interface_stats(namespaces: Iterable[str]) -> Mapping[str, Mapping[str, InterfaceStats]]:
+    """Counters of all interfaces by name, in each of the namespaces by path; one that is gone is left out.
+
+    One thread visits them all: starting one costs more than a visit.
+    """
+
+    def visit() -> dict[str, Mapping[str, InterfaceStats]]:
+        found = {}
+        for netns in namespaces:
+            with contextlib.suppress(OSError):
+                _enter(netns)
+                found[netns] = parse_dev(_read_dev())
+        return found
+
+    return _apart(visit)
 
 
 def parse_dev(content: str) -> Mapping[str, InterfaceStats]:
@@ -71,9 +101,16 @@ def parse_dev(content: str) -> Mapping[str, InterfaceStats]:
     stats = {}
     for line in content.splitlines()[2:]:
         name, _, counters = line.rpartition(":")
-        rx_bytes, _, rx_errors, _, _, _, _, _, tx_bytes, _, tx_errors, *_ = map(int, counters.split())
+        received, sent = (values := list(map(int, counters.split())))[:8], values[8:]
         stats[name.strip()] = InterfaceStats(
-            rx_bytes=rx_bytes, rx_errors=rx_errors, tx_bytes=tx_bytes, tx_errors=tx_errors
+            rx_bytes=received[0],
+            rx_packets=received[1],
+            rx_errors=received[2],
+            rx_dropped=received[3],
+            tx_bytes=sent[0],
+            tx_packets=sent[1],
+            tx_errors=sent[2],
+            tx_dropped=sent[3],
         )
     return stats
 

@@ -209,7 +209,7 @@ async def test_counters_of_a_pods_interface_are_read_from_its_namespace(node, po
     async with node.open() as network:
         result = await network.attach(pod)
         exchange(pod.netns, 80, "", result.ips[0])
-        stats = interface_stats(pod.netns)
+        stats = interface_stats([pod.netns])[pod.netns]
         await network.detach(pod)
     assert set(stats) == {"lo", "eth0"}
     assert stats["eth0"].rx_bytes > 0 and stats["eth0"].tx_bytes > 0
