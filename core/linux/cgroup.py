@@ -14,7 +14,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_MAX_FILE = 1 << 20  # bytes; cgroup.procs of a very busy group
+_CHUNK = 8 << 10  # bytes: more than almost every control file has, and too few for malloc(3) to map pages for it
 
 
 class CgroupMode(enum.StrEnum):
@@ -102,10 +102,13 @@ class CgroupLayout:
 
 
 def read_file(path: str) -> str:
-    """A control file in one read(2), without the cost of a Python file object."""
+    """A control file, without the cost of a Python file object. The kernel gives long ones by pages."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(fd, _MAX_FILE).decode()
+        content = b""
+        while chunk := os.read(fd, _CHUNK):
+            content += chunk
+        return content.decode()
     finally:
         os.close(fd)
 

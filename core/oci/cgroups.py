@@ -1,4 +1,4 @@
-"""linux.cgroupsPath: where the OCI runtime is to make a container's cgroup."""
+"""linux.cgroupsPath: where the OCI runtime is to make a container's cgroup, and where it is then found."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def cgroups_path(parent: str, container_id: str, *, systemd: bool) -> str:
 
     Raises InvalidArgument for a parent that leaves the hierarchy, or is no slice under systemd.
     """
-    parts = [part for part in parent.split("/") if part]
-    if any(part in (".", "..") or "\0" in part for part in parts):
-        raise InvalidArgument(f"cgroup_parent {parent[:160]!r}: want a path without '.' and '..'")
+    parts = _parts(parent)
     if not systemd:
         return "/" + "/".join([*(parts or [ORPHANS]), container_id])
     unit = parts[-1] if parts else f"{ORPHANS}.slice"
@@ -37,14 +35,37 @@ def cgroups_path(parent: str, container_id: str, *, systemd: bool) -> str:
 
 
 def group_of(path: str) -> str:
-    """The cgroup that an OCI runtime makes for a `cgroups_path`: systemd nests slices by their dashes and adds a scope
-    (systemd.slice(5))."""
-    if ":" not in path:
+    """The group that an OCI runtime makes of `path`, a linux.cgroupsPath, as /proc/<pid>/cgroup shows it."""
+    if path.startswith("/"):
         return path
     unit, prefix, name = path.split(":")
+    return f"{_slice_path(unit)}/{prefix}-{name}.scope"
+
+
+def parent_group(parent: str, *, systemd: bool) -> str:
+    """The pod's own group, "" when it has none: then its containers are among the orphans' of other pods.
+
+    Raises InvalidArgument as `cgroups_path` does.
+    """
+    parts = _parts(parent)
+    if not parts:
+        return ""
+    return _slice_path(parts[-1]) if systemd else "/" + "/".join(parts)
+
+
+def _parts(parent: str) -> list[str]:
+    parts = [part for part in parent.split("/") if part]
+    if any(part in (".", "..") or "\0" in part for part in parts):
+        raise InvalidArgument(f"cgroup_parent {parent[:160]!r}: want a path without '.' and '..'")
+    return parts
+
+
+def _slice_path(unit: str) -> str:
+    """`a-b.slice` is in `a.slice` (systemd.slice(5)); `-.slice` is the root."""
     words = unit.removesuffix(".slice").split("-")
-    slices = [f"{'-'.join(words[: depth + 1])}.slice" for depth in range(len(words))]
-    return "/" + "/".join([*slices, f"{prefix}-{name}.scope"])
+    if words == ["", ""]:
+        return ""
+    return "".join(f"/{'-'.join(words[: depth + 1])}.slice" for depth in range(len(words)))
 
 
 def thaw_group(layout: CgroupLayout, path: str) -> None:
