@@ -1,0 +1,114 @@
+"""What trees take on disk, known without waiting: counted in the background, when asked for, at a bounded cost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from core.files.usage import disk_usage
+
+FRESH = 10.0
+"""Seconds that a count is good for: the kubelet's own period of housekeeping."""
+WORK, REST = 0.02, 0.38
+"""Seconds of counting, and of rest behind it: trees of any size and number cost a twentieth of a core."""
+FIRST_WAIT = 0.1
+"""Seconds that whoever asks first may wait: a new container's layer is counted in a thousandth of that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    size: int
+    """Bytes."""
+    inodes: int
+    at: int
+    """When it was counted: nanoseconds since the epoch."""
+
+
+class Meter:
+    """Counts of trees, each under a key. Nothing is done for a tree that nobody asks for. `close` ends the thread."""
+
+    def __init__(self, clock: Callable[[], int], *, work: float = WORK, rest: float = REST) -> None:
+        self._clock = clock
+        self._work = work
+        self._rest = rest
+        self._mu = threading.Condition()
+        self._known: dict[str, Measured] = {}  # guarded by _mu, as all below
+        self._wanted: dict[str, str] = {}  # key to path, in the order of asking
+        self._closed = False
+        self._began = 0.0  # the thread's own
+        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
+        self._thread.start()
+
+    def usage(self, key: str, path: str, *, still_since: int = 0) -> Measured | None:
+        """The last count of the tree at `path`, which is counted again when it is old; None before the first.
+
+        `still_since`: nothing changes there since that time, so one count behind it is enough; 0 when something may.
+        """
+        due = self._clock() - int(FRESH * 1e9)
+        with self._mu:
+            known = self._known.get(key)
+            if known is None or known.at < (min(due, still_since) if still_since else due):
+                self._wanted[key] = path
+                self._mu.notify_all()
+            return known
+
+    def wait_counted(self, timeout: float = FIRST_WAIT) -> None:
+        """Return when nothing is left to count, or `timeout` seconds have passed."""
+        with self._mu:
+            self._mu.wait_for(lambda: not self._wanted, timeout)
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget all trees but these."""
+        with self._mu:
+            for known in (self._known, self._wanted):
+                for key in [key for key in known if key not in keys]:
+                    del known[key]
+
+    def close(self) -> None:
+        """Idempotent. A count under way is given up."""
+        with self._mu:
+            self._closed = True
+            self._mu.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (item := self._next()) is not None:
+            key, path = item
+            measured = self._count(path)
+            with self._mu:
+                if self._wanted.pop(key, None) and measured:  # else it was forgotten meanwhile
+                    self._known[key] = measured
+                self._mu.notify_all()
+
+    def _next(self) -> tuple[str, str] | None:
+        """What was asked for first; None at the end."""
+        with self._mu:
+            if not self._wanted:
+                self._mu.wait_for(lambda: self._wanted or self._closed)
+                self._began = time.monotonic()
+            return None if self._closed else next(iter(self._wanted.items()))
+
+    def _count(self, path: str) -> Measured | None:
+        """None when the tree is gone, or the meter is closed."""
+        try:
+            self._pause()
+            at = self._clock()
+            usage = disk_usage(path, self._pause)
+        except (OSError, _ClosedError):
+            return None
+        return Measured(size=usage.size, inodes=usage.inodes, at=at)
+
+    def _pause(self) -> None:
+        """Rest when it is time to. Raises _ClosedError."""
+        if time.monotonic() - self._began > self._work:
+            with self._mu:
+                self._mu.wait_for(lambda: self._closed, self._rest)
+            self._began = time.monotonic()
+        if self._closed:
+            raise _ClosedError
+
+
+class _ClosedError(Exception):
+    pass
