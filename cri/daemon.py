@@ -10,6 +10,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ import grpc
 import msgspec
 
 from core.errdefs import FailedPrecondition
+from core.files.meter import Meter
 from core.images.verification import Policy
 from core.log import get_logger
 from core.network.cni import CniConfig
@@ -48,6 +50,8 @@ from cri.sandbox.port_forward import dial
 from cri.sandbox.recover import pod_died, recover
 from cri.sandbox.sweep import Leftovers, find_leftovers, sweep
 from cri.server import make_server
+from cri.stats.collector import Collector
+from cri.stats.deps import StatsDeps
 from cri.store import container as container_store
 from cri.store import sandbox as sandbox_store
 from cri.store.container import Container
@@ -174,6 +178,7 @@ class Daemon:
         self._events = Events(self._sandboxes.sandboxes, self._containers.containers, time.time_ns, Feed())
         self._features = {name: api.RuntimeHandlerFeatures() for name in core.controllers}
         self._streaming = StreamingServer(self._streaming_deps(), streaming_listen(config))
+        self._stats = self._stats_deps()
         self._server: grpc.aio.Server | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -190,7 +195,9 @@ class Daemon:
         recovering = self._spawn(recover(self._sandboxes, self._containers, rebooted=self._core.rebooted))
         await asyncio.wait([recovering], timeout=RECOVERY)
         await self._streaming.start()
-        runtime = RuntimeService(self._sandboxes, self._containers, self._node(), self._events, self._streaming)
+        runtime = RuntimeService(
+            self._sandboxes, self._containers, self._node(), self._events, self._streaming, self._stats
+        )
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, ImageService(self._image_deps()))]
         self._server = make_server(self._config.grpc.address, services)
         await self._server.start()
@@ -210,6 +217,7 @@ class Daemon:
             await self._server.stop(GRACE)
         await self._streaming.stop()
         await asyncio.wait_for(self._operations.wait_idle(), GRACE)
+        self._stats.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do `work` in the background until the daemon stops. An error is reported, and ends nothing else."""
@@ -272,6 +280,22 @@ class Daemon:
             remove_containers=lambda sandbox_id: remove_containers(containers, sandbox_id),
             new_id=new_id,
             clock=time.time_ns,
+        )
+
+    def _stats_deps(self) -> StatsDeps:
+        handlers = self._containers.handlers
+        return StatsDeps(
+            containers=self._containers.containers,
+            sandboxes=self._sandboxes.sandboxes,
+            collector=Collector(
+                layout=self._containers.facts.layout,
+                meter=Meter(time.time_ns),
+                upper=self._core.snapshotter.upper,
+                systemd=lambda handler: handler in handlers and handlers[handler].systemd_cgroup,
+                mountpoint=self._config.root,
+                clock=time.time_ns,
+            ),
+            executor=ThreadPoolExecutor(1, "stats"),
         )
 
     def _image_deps(self) -> ImageDeps:

@@ -24,18 +24,28 @@ from cri.sandbox.run import run_pod_sandbox
 from cri.sandbox.status import list_pod_sandboxes, pod_sandbox_status
 from cri.sandbox.stop import stop_pod_sandbox
 from cri.sandbox.update import update_pod_sandbox_resources
+from cri.stats.container import container_stats, list_container_stats
+from cri.stats.deps import StatsDeps
+from cri.stats.sandbox import list_pod_sandbox_stats, pod_sandbox_stats
 from cri.streaming.server import StreamingServer
 
 
 class RuntimeService:
     def __init__(
-        self, sandboxes: SandboxDeps, containers: ContainerDeps, node: Node, events: Events, streaming: StreamingServer
+        self,
+        sandboxes: SandboxDeps,
+        containers: ContainerDeps,
+        node: Node,
+        events: Events,
+        streaming: StreamingServer,
+        stats: StatsDeps,
     ) -> None:
         self._sandboxes = sandboxes
         self._containers = containers
         self._node = node
         self._events = events
         self._streaming = streaming
+        self._stats = stats
 
     async def version(self, request: api.VersionRequest) -> api.VersionResponse:
         return self._node.version(request)
@@ -118,3 +128,15 @@ class RuntimeService:
 
     async def port_forward(self, request: api.PortForwardRequest) -> api.PortForwardResponse:
         return port_forward(self._sandboxes, request, self._streaming.url)
+
+    async def container_stats(self, request: api.ContainerStatsRequest) -> bytes:
+        return await container_stats(self._stats, request.container_id)
+
+    async def list_container_stats(self, request: api.ListContainerStatsRequest) -> bytes:
+        return await list_container_stats(self._stats, request.filter)
+
+    async def pod_sandbox_stats(self, request: api.PodSandboxStatsRequest) -> bytes:
+        return await pod_sandbox_stats(self._stats, request.pod_sandbox_id)
+
+    async def list_pod_sandbox_stats(self, request: api.ListPodSandboxStatsRequest) -> bytes:
+        return await list_pod_sandbox_stats(self._stats, request.filter)

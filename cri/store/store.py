@@ -144,9 +144,9 @@ class Store(Generic[T]):
 R = TypeVar("R")
 
 
-def frame(item: bytes) -> bytes:
-    """`item` as one element of repeated field 1."""
-    return b"\x0a" + varint(len(item)) + item
+def frame(item: bytes, field: int = 1) -> bytes:
+    """`item` as an element of the repeated field, or as the message in the field, of that number (below 16)."""
+    return bytes((field << 3 | 2,)) + varint(len(item)) + item
 
 
 def varint(number: int) -> bytes:

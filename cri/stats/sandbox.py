@@ -1,0 +1,36 @@
+"""PodSandboxStats and ListPodSandboxStats: of the pod as a whole, its network and its containers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cri import api
+from cri.sandbox.status import sandbox_filter
+from cri.stats.collector import by_pod
+from cri.stats.deps import StatsDeps
+from cri.store.sandbox import PodSandbox
+from cri.store.store import frame
+
+
+async def pod_sandbox_stats(deps: StatsDeps, sandbox_id: str) -> bytes:
+    """The serialised PodSandboxStatsResponse. A stopped pod has its containers' layers only. Raises NotFound."""
+    (stats,) = await collect_pods(deps, [deps.sandboxes.get(sandbox_id)])
+    return frame(stats)
+
+
+async def list_pod_sandbox_stats(deps: StatsDeps, filter_: api.PodSandboxStatsFilter) -> bytes:
+    """The serialised ListPodSandboxStatsResponse, of ready pods."""
+    return b"".join(map(frame, await collect_pods(deps, chosen_pods(deps, filter_))))
+
+
+def chosen_pods(deps: StatsDeps, filter_: api.PodSandboxStatsFilter) -> list[PodSandbox]:
+    """The filter's fields are joined by AND; ids may be cut short."""
+    wanted = sandbox_filter(api.PodSandboxFilter(id=filter_.id, label_selector=filter_.label_selector))
+    return [pod for pod in deps.sandboxes.list() if not pod.stopped and (wanted is None or wanted(pod))]
+
+
+async def collect_pods(deps: StatsDeps, pods: Sequence[PodSandbox]) -> list[bytes]:
+    """PodSandboxStats of each."""
+    ready = [pod for pod in deps.sandboxes.list() if not pod.stopped]
+    containers = by_pod(deps.containers.list())
+    return await deps.collect(lambda: deps.collector.pods(pods, containers, ready))
