@@ -7,7 +7,7 @@ import functools
 import os
 import re
 
-from core.cgroups.cgroups import Pressure, Stall
+from core.cgroups.usage import Pressure, Stall
 from core.linux.cgroup import read_file
 
 _SIZE = 8 << 10  # bytes; memory.stat, the longest of them, has a quarter

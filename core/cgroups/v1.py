@@ -5,8 +5,11 @@ On a hybrid node the same group is in the unified hierarchy, too, without contro
 
 from __future__ import annotations
 
-from core.cgroups.cgroups import Group, Usage
+from core.cgroups.cgroups import Group
+from core.cgroups.details import Details
 from core.cgroups.files import ControlFiles, below_infinity, number, pids_below, pressure
+from core.cgroups.usage import Usage
+from core.cgroups.v1_details import V1Details
 from core.linux.cgroup import CgroupLayout
 
 
@@ -15,6 +18,7 @@ class GroupV1:
         """Nothing is read yet. Raises KeyError when the node lacks the cpuacct or memory controller."""
         cpu, self._memory = layout.directory("cpuacct", group), layout.directory("memory", group)
         self._files = ControlFiles(keep=keep)
+        self._details = V1Details(layout, group)
         self._paths = (
             f"{cpu}/cpuacct.usage",
             f"{self._memory}/memory.usage_in_bytes",
@@ -45,6 +49,9 @@ class GroupV1:
             memory_pressure=pressures[1],
             io_pressure=pressures[2],
         )
+
+    def details(self) -> Details:
+        return self._details.read(ControlFiles(keep=False).read, self.usage())
 
     def pids(self) -> list[int]:
         return pids_below(self._memory)

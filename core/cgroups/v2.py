@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from core.cgroups.cgroups import Group, Usage
+from core.cgroups.cgroups import Group
+from core.cgroups.details import Details
 from core.cgroups.files import ControlFiles, limit, number, pids_below, pressure
+from core.cgroups.usage import Usage
+from core.cgroups.v2_details import read_details
 from core.linux.cgroup import Hierarchy
 
 
@@ -39,6 +42,9 @@ class GroupV2:
             memory_pressure=memory_pressure,
             io_pressure=io_pressure,
         )
+
+    def details(self) -> Details:
+        return read_details(self._directory, ControlFiles(keep=False).read, self.usage())
 
     def pids(self) -> list[int]:
         return pids_below(self._directory)

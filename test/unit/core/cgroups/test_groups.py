@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from core.cgroups.cgroups import total
 from core.cgroups.open import open_group
+from core.cgroups.usage import total
 from core.errdefs import Unavailable
 from core.linux.cgroup import CgroupLayout, Hierarchy
 
