@@ -52,6 +52,9 @@ from cri.sandbox.sweep import Leftovers, find_leftovers, sweep
 from cri.server import make_server
 from cri.stats.collector import Collector
 from cri.stats.deps import StatsDeps
+from cri.stats.layers import Layers
+from cri.stats.metrics.collector import MetricsCollector
+from cri.stats.tracking import Tracking
 from cri.store import container as container_store
 from cri.store import sandbox as sandbox_store
 from cri.store.container import Container
@@ -284,17 +287,17 @@ class Daemon:
 
     def _stats_deps(self) -> StatsDeps:
         handlers = self._containers.handlers
+        tracking = Tracking(
+            self._containers.facts.layout, lambda handler: handler in handlers and handlers[handler].systemd_cgroup
+        )
+        layers = Layers(Meter(time.time_ns), self._core.snapshotter.upper, self._config.root)
         return StatsDeps(
             containers=self._containers.containers,
             sandboxes=self._sandboxes.sandboxes,
-            collector=Collector(
-                layout=self._containers.facts.layout,
-                meter=Meter(time.time_ns),
-                upper=self._core.snapshotter.upper,
-                systemd=lambda handler: handler in handlers and handlers[handler].systemd_cgroup,
-                mountpoint=self._config.root,
-                clock=time.time_ns,
-            ),
+            tracking=tracking,
+            layers=layers,
+            collector=Collector(tracking, layers, time.time_ns),
+            metrics=MetricsCollector(tracking, layers, time.time_ns),
             executor=ThreadPoolExecutor(1, "stats"),
         )
 

@@ -26,6 +26,7 @@ from cri.sandbox.stop import stop_pod_sandbox
 from cri.sandbox.update import update_pod_sandbox_resources
 from cri.stats.container import container_stats, list_container_stats
 from cri.stats.deps import StatsDeps
+from cri.stats.pod_metrics import list_metric_descriptors, list_pod_sandbox_metrics
 from cri.stats.sandbox import list_pod_sandbox_stats, pod_sandbox_stats
 from cri.streaming.server import StreamingServer
 
@@ -140,3 +141,11 @@ class RuntimeService:
 
     async def list_pod_sandbox_stats(self, request: api.ListPodSandboxStatsRequest) -> bytes:
         return await list_pod_sandbox_stats(self._stats, request.filter)
+
+    async def list_metric_descriptors(
+        self, _request: api.ListMetricDescriptorsRequest
+    ) -> api.ListMetricDescriptorsResponse:
+        return list_metric_descriptors()
+
+    async def list_pod_sandbox_metrics(self, _request: api.ListPodSandboxMetricsRequest) -> bytes:
+        return await list_pod_sandbox_metrics(self._stats)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from core.cgroups.cgroups import Pressure, Stall, Usage
+from core.cgroups.usage import Pressure, Stall, Usage
 from core.files.meter import Measured
 from core.network.builtin.links import POD_INTERFACE
 from core.network.netns import InterfaceStats

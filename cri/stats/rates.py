@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from core.cgroups.cgroups import Usage
+from core.cgroups.usage import Usage
 
 WINDOW = 1_000_000_000
 """Nanoseconds that two readings must be apart: what happens in less says nothing of "now", and two clients that poll

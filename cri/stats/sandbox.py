@@ -26,11 +26,10 @@ async def list_pod_sandbox_stats(deps: StatsDeps, filter_: api.PodSandboxStatsFi
 def chosen_pods(deps: StatsDeps, filter_: api.PodSandboxStatsFilter) -> list[PodSandbox]:
     """The filter's fields are joined by AND; ids may be cut short."""
     wanted = sandbox_filter(api.PodSandboxFilter(id=filter_.id, label_selector=filter_.label_selector))
-    return [pod for pod in deps.sandboxes.list() if not pod.stopped and (wanted is None or wanted(pod))]
+    return [pod for pod in deps.ready_pods() if wanted is None or wanted(pod)]
 
 
 async def collect_pods(deps: StatsDeps, pods: Sequence[PodSandbox]) -> list[bytes]:
     """PodSandboxStats of each."""
-    ready = [pod for pod in deps.sandboxes.list() if not pod.stopped]
-    containers = by_pod(deps.containers.list())
+    ready, containers = deps.ready_pods(), by_pod(deps.containers.list())
     return await deps.collect(lambda: deps.collector.pods(pods, containers, ready))

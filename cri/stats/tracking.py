@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from core.cgroups.cgroups import Group, Usage
+from core.cgroups.cgroups import Group
+from core.cgroups.details import Details
 from core.cgroups.open import open_group
+from core.cgroups.usage import Usage
+from core.errdefs import InvalidArgument
 from core.linux.cgroup import CgroupLayout
+from core.oci.cgroups import group_of, parent_group
+from cri.stats.messages import container_attributes, pod_attributes
 from cri.stats.rates import Rate, Reading, first_reading
+from cri.store.container import Container
+from cri.store.sandbox import PodSandbox
 
 _FILES = 16
 """Above what one group holds open."""
@@ -22,7 +30,7 @@ class Tracked:
     """One container or pod."""
 
     attributes: bytes
-    """The part of its message that never changes."""
+    """The part of its stats message that never changes."""
     path: str
     """Of its control group; "" when it has none of its own."""
     group: Group | None
@@ -32,6 +40,14 @@ class Tracked:
         """None when the group is not there, not any more, or not yet."""
         try:
             return self.group.usage() if self.group else None
+        except OSError:
+            self.close()
+            return None
+
+    def details(self) -> Details | None:
+        """None as above."""
+        try:
+            return self.group.details() if self.group else None
         except OSError:
             self.close()
             return None
@@ -49,27 +65,46 @@ class Tracked:
 
 
 class Tracking:
-    """By id. It belongs to one thread."""
+    """It belongs to one thread. Methods raise Unavailable when the node has no control groups."""
 
-    def __init__(self, layout: CgroupLayout) -> None:
+    def __init__(self, layout: CgroupLayout, systemd: Callable[[str], bool]) -> None:
+        """`systemd` tells whether a runtime handler leaves control groups to systemd."""
         self._layout = layout
+        self._systemd = systemd
         self._tracked: dict[str, Tracked] = {}
         self._most_open = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE // _FILES
 
-    def get(self, id_: str, describe: Callable[[], tuple[bytes, str]]) -> Tracked:
-        """`describe` tells the attributes and the control group of what was not asked for before.
-
-        Raises Unavailable when the node counts nothing.
-        """
-        tracked = self._tracked.get(id_)
+    def container(self, container: Container) -> Tracked:
+        tracked = self._tracked.get(container.id)
         if tracked is None:
-            attributes, path = describe()
-            keep = len(self._tracked) < self._most_open
-            group = open_group(self._layout, path, keep=keep) if path else None
-            tracked = self._tracked[id_] = Tracked(attributes, path, group)
+            tracked = self._add(container.id, container_attributes(container), group_of(container.cgroup))
         return tracked
+
+    def pod(self, pod: PodSandbox) -> Tracked:
+        tracked = self._tracked.get(pod.id)
+        if tracked is None:
+            tracked = self._add(pod.id, pod_attributes(pod), self._pod_group(pod))
+        return tracked
+
+    def owners(self, ready: Iterable[PodSandbox]) -> set[str]:
+        """Ids of the pods, of all that are ready, whose control group is no other pod's."""
+        pods = [(pod.id, path) for pod in ready if (path := self.pod(pod).path)]
+        users = Counter(path for _, path in pods)
+        return {id_ for id_, path in pods if users[path] == 1}
 
     def keep(self, ids: Collection[str]) -> None:
         """Forget all but `ids`."""
         for id_ in [id_ for id_ in self._tracked if id_ not in ids]:
             self._tracked.pop(id_).close()
+
+    def _add(self, id_: str, attributes: bytes, path: str) -> Tracked:
+        keep = len(self._tracked) < self._most_open
+        group = open_group(self._layout, path, keep=keep) if path else None
+        tracked = self._tracked[id_] = Tracked(attributes, path, group)
+        return tracked
+
+    def _pod_group(self, pod: PodSandbox) -> str:
+        try:
+            return parent_group(pod.request().linux.cgroup_parent, systemd=self._systemd(pod.runtime_handler))
+        except InvalidArgument:  # no container can be made in such a pod
+            return ""
