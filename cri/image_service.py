@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 from cri import api
 from cri.image.deps import ImageDeps
 from cri.image.fs_info import image_fs_info
 from cri.image.pull import pull_image
 from cri.image.remove import remove_image
-from cri.image.status import image_status, list_images
+from cri.image.status import image_status, list_images, stream_images
 
 
 class ImageService:
@@ -16,6 +18,9 @@ class ImageService:
 
     async def list_images(self, request: api.ListImagesRequest) -> api.ListImagesResponse:
         return api.ListImagesResponse(images=list_images(self._images, request.filter))
+
+    def stream_images(self, request: api.StreamImagesRequest) -> AsyncGenerator[bytes, None]:
+        return stream_images(self._images, request.filter)
 
     async def image_status(self, request: api.ImageStatusRequest) -> api.ImageStatusResponse:
         return image_status(self._images, request)

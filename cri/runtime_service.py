@@ -12,7 +12,7 @@ from cri.container.exec_sync import exec_sync
 from cri.container.logs import reopen_log
 from cri.container.remove import remove_container
 from cri.container.start import start_container
-from cri.container.status import container_status, list_containers
+from cri.container.status import container_status, list_containers, stream_containers
 from cri.container.stop import stop_container
 from cri.container.update import update_container_resources
 from cri.events.events import Events
@@ -21,13 +21,13 @@ from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.port_forward import port_forward
 from cri.sandbox.remove import remove_pod_sandbox
 from cri.sandbox.run import run_pod_sandbox
-from cri.sandbox.status import list_pod_sandboxes, pod_sandbox_status
+from cri.sandbox.status import list_pod_sandboxes, pod_sandbox_status, stream_pod_sandboxes
 from cri.sandbox.stop import stop_pod_sandbox
 from cri.sandbox.update import update_pod_sandbox_resources
-from cri.stats.container import container_stats, list_container_stats
+from cri.stats.container import container_stats, list_container_stats, stream_container_stats
 from cri.stats.deps import StatsDeps
-from cri.stats.pod_metrics import list_metric_descriptors, list_pod_sandbox_metrics
-from cri.stats.sandbox import list_pod_sandbox_stats, pod_sandbox_stats
+from cri.stats.pod_metrics import list_metric_descriptors, list_pod_sandbox_metrics, stream_pod_sandbox_metrics
+from cri.stats.sandbox import list_pod_sandbox_stats, pod_sandbox_stats, stream_pod_sandbox_stats
 from cri.streaming.server import StreamingServer
 
 
@@ -149,3 +149,18 @@ class RuntimeService:
 
     async def list_pod_sandbox_metrics(self, _request: api.ListPodSandboxMetricsRequest) -> bytes:
         return await list_pod_sandbox_metrics(self._stats)
+
+    def stream_pod_sandboxes(self, request: api.StreamPodSandboxesRequest) -> AsyncGenerator[bytes, None]:
+        return stream_pod_sandboxes(self._sandboxes, request.filter)
+
+    def stream_containers(self, request: api.StreamContainersRequest) -> AsyncGenerator[bytes, None]:
+        return stream_containers(self._containers, request.filter)
+
+    def stream_container_stats(self, request: api.StreamContainerStatsRequest) -> AsyncGenerator[bytes, None]:
+        return stream_container_stats(self._stats, request.filter)
+
+    def stream_pod_sandbox_stats(self, request: api.StreamPodSandboxStatsRequest) -> AsyncGenerator[bytes, None]:
+        return stream_pod_sandbox_stats(self._stats, request.filter)
+
+    def stream_pod_sandbox_metrics(self, _request: api.StreamPodSandboxMetricsRequest) -> AsyncGenerator[bytes, None]:
+        return stream_pod_sandbox_metrics(self._stats)

@@ -7,12 +7,13 @@ Errors of `core.errdefs` become status codes here and nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -21,6 +22,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from core import log as logging
+from core.errdefs import ResourceExhausted
 from cri.errors import status_of
 
 log = logging.get_logger(__name__)
@@ -29,15 +31,21 @@ MAX_MESSAGE = 16 << 20
 """Bytes, both ways: what the kubelet's CRI client allows (hazards, "kubelet→CRI timeouts")."""
 SLOW = 2.0
 """Seconds after which a call is reported: more than any call but a pull should take."""
+STALL = 30.0
+"""Seconds that a client of a stream may read nothing: far more than the kubelet's longest pause, and an end to what is
+held for it."""
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _request_ids = itertools.count(1)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def make_server(address: str, services: list[tuple[ServiceDescriptor, object]]) -> grpc.aio.Server:
+def make_server(
+    address: str, services: list[tuple[ServiceDescriptor, object]], *, stall: float = STALL
+) -> grpc.aio.Server:
     """A server for `services`, bound to the unix socket at `address` with mode 0660; not started yet.
 
+    A stream that its client does not read for `stall` seconds is ended.
     Raises OSError when the socket cannot be bound.
     """
     options = [
@@ -46,7 +54,7 @@ def make_server(address: str, services: list[tuple[ServiceDescriptor, object]]) 
         ("grpc.so_reuseport", 0),
     ]
     server = grpc.aio.server(options=options)
-    server.add_generic_rpc_handlers(tuple(_handler(descriptor, service) for descriptor, service in services))
+    server.add_generic_rpc_handlers(tuple(_handler(descriptor, service, stall) for descriptor, service in services))
     before = os.umask(0o117)  # the socket is never open to others, not even before a chmod
     try:
         server.add_insecure_port(f"unix:{address}")
@@ -55,9 +63,9 @@ def make_server(address: str, services: list[tuple[ServiceDescriptor, object]]) 
     return server
 
 
-def _handler(descriptor: ServiceDescriptor, service: object) -> grpc.GenericRpcHandler:
+def _handler(descriptor: ServiceDescriptor, service: object, stall: float) -> grpc.GenericRpcHandler:
     methods = {
-        method.name: _method(method, implementation)
+        method.name: _method(method, implementation, stall)
         for method in descriptor.methods
         if (implementation := getattr(service, snake_case(method.name), None))
     }
@@ -68,10 +76,11 @@ def snake_case(name: str) -> str:
     return _CAPITAL.sub("_", name).lower()
 
 
-def _method(method: MethodDescriptor, implementation: Any) -> grpc.RpcMethodHandler[Any, Any]:
+def _method(method: MethodDescriptor, implementation: Any, stall: float) -> grpc.RpcMethodHandler[Any, Any]:
     deserialize = GetMessageClass(method.input_type).FromString
     if method.server_streaming:
-        return grpc.unary_stream_rpc_method_handler(_streaming(method.name, implementation), deserialize, _serialize)
+        call = _streaming(method.name, implementation, stall)
+        return grpc.unary_stream_rpc_method_handler(call, deserialize, _serialize)
     return grpc.unary_unary_rpc_method_handler(_unary(method.name, implementation), deserialize, _serialize)
 
 
@@ -98,19 +107,28 @@ def _unary(rpc: str, implementation: Callable[[Any], Awaitable[R]]) -> Callable[
 
 
 def _streaming(
-    rpc: str, implementation: Callable[[Any], AsyncGenerator[R, None]]
-) -> Callable[[Any, Context], AsyncIterator[R]]:
-    async def call(request: Any, context: Context) -> AsyncIterator[R]:
+    rpc: str, implementation: Callable[[Any], AsyncGenerator[Message | bytes, None]], stall: float
+) -> Callable[[Any, Context], Awaitable[None]]:
+    async def call(request: Any, context: Context) -> None:
         with logging.context(rpc=rpc, request_id=next(_request_ids)):
             try:
                 await context.send_initial_metadata(())  # an idle stream, too, tells that it is there
                 async with contextlib.aclosing(implementation(request)) as responses:
                     async for response in responses:
-                        yield response
+                        await _write(context, response, stall)
             except Exception as exc:  # noqa: BLE001 - the RPC edge
                 await _abort(context, exc)
 
     return call
+
+
+async def _write(context: Context, response: Message | bytes, stall: float) -> None:
+    """Raises ResourceExhausted when the client has read nothing for `stall` seconds."""
+    try:
+        async with asyncio.timeout(stall):
+            await context.write(response)
+    except TimeoutError as exc:
+        raise ResourceExhausted(f"nothing was read for {stall:g} s: ask again, and read on") from exc
 
 
 async def _abort(context: Context, exc: Exception) -> NoReturn:

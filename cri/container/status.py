@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 
 from core.errdefs import NotFound
 from cri import api
 from cri.container.deps import ContainerDeps
 from cri.container.signals import signal_of
 from cri.documents import to_dict
+from cri.store.batches import each, in_batches
 from cri.store.container import Container
 from cri.store.filters import labels_match
 
@@ -83,6 +84,11 @@ def verbose_info(deps: ContainerDeps, container: Container) -> dict[str, object]
 def list_containers(deps: ContainerDeps, filter_: api.ContainerFilter) -> bytes:
     """The serialised ListContainersResponse; the filter's fields are joined by AND."""
     return deps.containers.reply(container_filter(filter_))
+
+
+def stream_containers(deps: ContainerDeps, filter_: api.ContainerFilter) -> AsyncGenerator[bytes, None]:
+    """The same as serialised StreamContainersResponses."""
+    return in_batches(each(deps.containers.framed(container_filter(filter_))))
 
 
 def container_filter(filter_: api.ContainerFilter) -> Callable[[Container], bool] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from core.images.images import Image
 from core.images.lookup import find_image
 from cri import api
 from cri.image.deps import ImageDeps
+from cri.store.batches import each, in_batches
+from cri.store.store import frame
 
 
 def image_status(deps: ImageDeps, request: api.ImageStatusRequest) -> api.ImageStatusResponse:
@@ -28,10 +31,20 @@ def image_status(deps: ImageDeps, request: api.ImageStatusRequest) -> api.ImageS
 
 def list_images(deps: ImageDeps, filter_: api.ImageFilter) -> list[api.Image]:
     """All images, or the one that the filter names."""
+    return [to_api(image) for image in _chosen(deps, filter_)]
+
+
+def stream_images(deps: ImageDeps, filter_: api.ImageFilter) -> AsyncGenerator[bytes, None]:
+    """The same as serialised StreamImagesResponses."""
+    chosen = _chosen(deps, filter_)
+    return in_batches(each(frame(to_api(image).SerializeToString()) for image in chosen))
+
+
+def _chosen(deps: ImageDeps, filter_: api.ImageFilter) -> Sequence[Image]:
     if not filter_.image.image:
-        return [to_api(image) for image in deps.images.list()]
+        return deps.images.list()
     try:
-        return [to_api(find_image(deps.images, filter_.image.image))]
+        return [find_image(deps.images, filter_.image.image)]
     except NotFound:
         return []
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 
 from cri import api
 from cri.container.status import status_of as container_status
 from cri.documents import to_dict
 from cri.sandbox.deps import SandboxDeps
+from cri.store.batches import each, in_batches
 from cri.store.container import Container
 from cri.store.filters import labels_match
 from cri.store.sandbox import PodSandbox
@@ -67,6 +68,11 @@ def verbose_info(pod: PodSandbox) -> dict[str, object]:
 def list_pod_sandboxes(deps: SandboxDeps, filter_: api.PodSandboxFilter) -> bytes:
     """The serialised ListPodSandboxResponse; the filter's fields are joined by AND."""
     return deps.sandboxes.reply(sandbox_filter(filter_))
+
+
+def stream_pod_sandboxes(deps: SandboxDeps, filter_: api.PodSandboxFilter) -> AsyncGenerator[bytes, None]:
+    """The same as serialised StreamPodSandboxesResponses."""
+    return in_batches(each(deps.sandboxes.framed(sandbox_filter(filter_))))
 
 
 def sandbox_filter(filter_: api.PodSandboxFilter) -> Callable[[PodSandbox], bool] | None:

@@ -18,6 +18,9 @@ from cri.store.store import Store
 
 R = TypeVar("R")
 
+CHUNK = 64
+"""Containers or pods that a stream reads at a time, in some milliseconds: other calls for stats come in between."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsDeps:

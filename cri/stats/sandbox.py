@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 
 from cri import api
 from cri.sandbox.status import sandbox_filter
 from cri.stats.collector import by_pod
-from cri.stats.deps import StatsDeps
+from cri.stats.deps import CHUNK, StatsDeps
+from cri.store.batches import in_batches
 from cri.store.sandbox import PodSandbox
 from cri.store.store import frame
 
@@ -21,6 +23,19 @@ async def pod_sandbox_stats(deps: StatsDeps, sandbox_id: str) -> bytes:
 async def list_pod_sandbox_stats(deps: StatsDeps, filter_: api.PodSandboxStatsFilter) -> bytes:
     """The serialised ListPodSandboxStatsResponse, of ready pods."""
     return b"".join(map(frame, await collect_pods(deps, chosen_pods(deps, filter_))))
+
+
+def stream_pod_sandbox_stats(deps: StatsDeps, filter_: api.PodSandboxStatsFilter) -> AsyncGenerator[bytes, None]:
+    """Serialised StreamPodSandboxStatsResponses: the ready pods of now, each read when its turn comes."""
+    return in_batches(_each(deps, chosen_pods(deps, filter_)))
+
+
+async def _each(deps: StatsDeps, pods: Sequence[PodSandbox]) -> AsyncGenerator[bytes, None]:
+    ready, containers = deps.ready_pods(), by_pod(deps.containers.list())
+    for start in range(0, len(pods), CHUNK):
+        chunk = pods[start : start + CHUNK]
+        for stats in await deps.collect(partial(deps.collector.pods, chunk, containers, ready)):
+            yield frame(stats)
 
 
 def chosen_pods(deps: StatsDeps, filter_: api.PodSandboxStatsFilter) -> list[PodSandbox]:

@@ -100,9 +100,13 @@ class Store(Generic[T]):
 
     def reply(self, wanted: Callable[[T], bool] | None = None) -> bytes:
         """The serialised list response (its items are field 1) of all, or of the wanted values."""
+        return b"".join(self.framed(wanted))
+
+    def framed(self, wanted: Callable[[T], bool] | None = None) -> tuple[bytes, ...]:
+        """The items of that response."""
         if wanted is None:
-            return b"".join(self._framed.values())
-        return b"".join(self._framed[value.id] for value in self._values.values() if wanted(value))
+            return tuple(self._framed.values())
+        return tuple(self._framed[value.id] for value in self._values.values() if wanted(value))
 
     def _restore(self, record: Record) -> bool:
         try:

@@ -1,0 +1,70 @@
+"""Streams and clients that do not read them."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from cri import api
+from cri.server import make_server
+
+MESSAGE = api.StreamContainersResponse(containers=[api.Container(id="x" * (256 << 10))]).SerializeToString()
+METHOD = "/runtime.v1.RuntimeService/StreamContainers"
+
+
+class Endless:
+    """A service whose streams never end by themselves."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.sent = 0
+
+    async def stream_containers(self, _request):
+        try:
+            while True:
+                yield MESSAGE
+                self.sent += 1
+        finally:
+            self.ended.set()
+
+
+@pytest.fixture
+async def service(tmp_path):
+    service = Endless()
+    server = make_server(str(tmp_path / "socket"), [(api.RUNTIME_SERVICE, service)], stall=0.3)
+    await server.start()
+    yield service
+    await server.stop(None)
+
+
+@pytest.fixture
+async def channel(tmp_path, service):
+    async with grpc.aio.insecure_channel(f"unix:{tmp_path}/socket") as channel:
+        yield channel
+
+
+def call(channel):
+    return channel.unary_stream(
+        METHOD, request_serializer=lambda data: data, response_deserializer=api.StreamContainersResponse.FromString
+    )(b"")
+
+
+async def test_a_client_that_stops_reading_is_told_and_costs_nothing_more(service, channel):
+    stream = call(channel)
+    assert await stream.read()
+    async with asyncio.timeout(10):
+        await service.ended.wait()
+    sent = service.sent
+    with pytest.raises(grpc.aio.AioRpcError, match="ask again") as caught:
+        while await stream.read():
+            pass
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert service.sent == sent
+
+
+async def test_a_client_that_vanishes_ends_its_stream(service, channel):
+    stream = call(channel)
+    assert await stream.read()
+    await channel.close()
+    async with asyncio.timeout(10):
+        await service.ended.wait()
