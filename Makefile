@@ -7,7 +7,7 @@ PYTHON ?= python3
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(VENV)/ready packages ## install what Crisp needs: Debian packages, then a virtual environment from the lock file
+setup: packages $(VENV)/ready ## install what Crisp needs: Debian packages, then a virtual environment from the lock file
 
 packages: ## install the Debian packages that are missing (root)
 	@tools/packages.sh

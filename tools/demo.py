@@ -18,6 +18,7 @@ from cri import api
 from rig.cgroups import ensure_cgroups
 from rig.cri_client import CriClient
 from rig.images import busybox, push
+from rig.patience import patient
 from rig.registry import running_registry
 
 CONFIG = """version = 1
@@ -74,7 +75,7 @@ def run_daemon(base: Path, image: str) -> None:
         raise
     finally:
         daemon.terminate()
-        daemon.wait(timeout=30)
+        daemon.wait(timeout=patient(30))
 
 
 def run_pod(client: CriClient, base: Path, image: str) -> None:
@@ -94,15 +95,15 @@ def run_pod(client: CriClient, base: Path, image: str) -> None:
     server = start(client, pod, config, image, "server", serve)
     fetcher = start(client, pod, config, image, "fetcher", fetch)
     log = base / "logs" / "fetcher.log"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patient(10)
     while not log.exists() or b"hello" not in log.read_bytes():
         if time.monotonic() > deadline:
-            raise SystemExit("the page was not fetched within 10 s")
+            raise SystemExit("the page was not fetched in time")
         time.sleep(0.02)
     say("its log, as the kubelet reads it")
     print(log.read_text(), end="")
     say("exec: the processes that the server container sees")
-    request = api.ExecSyncRequest(container_id=server, cmd=["ps"], timeout=10)
+    request = api.ExecSyncRequest(container_id=server, cmd=["ps"], timeout=int(patient(10)))
     print(client.ExecSync(request).stdout.decode(), end="")
     say("stop and remove")
     for container in (server, fetcher):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cri import api
-from rig.cgroups import ensure_cgroups
+from rig.cgroups import ensure_cgroups, remove_cgroups
 from rig.cri_client import CriClient
 from rig.images import busybox, push
 from rig.node import Node, wait_until
@@ -40,8 +40,7 @@ def node(tmp_path: Path, image: str) -> Iterator[Node]:
     wait_until(lambda: not node.left(), "everything is removed")
     node.end(signal.SIGTERM)
     assert not os.path.exists("/sys/class/net/crisptest0")
-    for directory in Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}"):
-        directory.rmdir()  # the kubelet's to remove; raises when a container's cgroup is still in it
+    remove_cgroups(f"/{node.cgroup}")  # the kubelet's to remove
 
 
 @pytest.fixture

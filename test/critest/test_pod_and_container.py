@@ -14,6 +14,7 @@ import pytest
 
 from cri import api
 from rig.cri_client import CriClient
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -27,7 +28,7 @@ def status(client: CriClient, container: str) -> Any:
 
 
 def wait_exited(client: CriClient, container: str) -> Any:
-    deadline = monotonic() + 20
+    deadline = monotonic() + patient(20)
     while (found := status(client, container)).state != EXITED:
         assert monotonic() < deadline, f"still {found.state}"
         sleep(0.02)  # between looks at the condition
@@ -35,7 +36,7 @@ def wait_exited(client: CriClient, container: str) -> Any:
 
 
 def execute(client: CriClient, container: str, script: str, timeout: int = 10) -> Any:
-    request = api.ExecSyncRequest(container_id=container, cmd=["/bin/sh", "-c", script], timeout=timeout)
+    request = api.ExecSyncRequest(container_id=container, cmd=["/bin/sh", "-c", script], timeout=int(patient(timeout)))
     return client.ExecSync(request)
 
 
@@ -97,7 +98,7 @@ def test_exec_is_killed_at_its_timeout_and_the_container_runs_on(client: CriClie
 def test_stop_sends_the_signal_and_then_kills(client: CriClient, pods: Pods) -> None:
     _, polite = pods.start("trap 'exit 7' TERM; while true; do sleep 0.05; done")
     execute(client, polite, "true")
-    client.StopContainer(api.StopContainerRequest(container_id=polite, timeout=10))
+    client.StopContainer(api.StopContainerRequest(container_id=polite, timeout=int(patient(10))))
     assert status(client, polite).exit_code == 7
     _, deaf = pods.start("trap '' TERM; while true; do sleep 0.05; done")
     client.StopContainer(api.StopContainerRequest(container_id=deaf, timeout=1))

@@ -32,6 +32,7 @@ from rig.hostile_registry import (
     whole_despite_range,
 )
 from rig.images import BuiltImage, Layer, build, files, layer, sha256
+from rig.patience import patient
 from rig.pulls import QUICK, pull_rig
 
 pytestmark = pytest.mark.root
@@ -593,6 +594,6 @@ async def test_removing_another_image_takes_nothing_from_a_running_pull(rig, reg
 
 
 async def _until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not condition():
             await asyncio.sleep(0.005)

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from core.errdefs import CrispError, DeadlineExceeded, FailedPrecondition, Internal, NotFound, Unavailable
+from core.linux.cgroup import CgroupLayout
 from core.sandbox.controller import NamespaceMode, SandboxSpec
 from core.tasks.tasks import TaskIO, TaskState
 from core.zygote.process import ZygoteProcess
 from rig.bundles import process
+from rig.patience import patient
 from rig.shim_node import POD, ShimNode, alive, daemon, remove_cgroups
 
 pytestmark = pytest.mark.root
@@ -76,7 +78,7 @@ async def test_exec_collects_both_streams_and_the_code(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     await node.run("c", "exec sleep 1000")
     result = await node.tasks.exec_sync(
-        "pod", "c", process("echo out; echo err >&2; exit 3"), timeout=10, limit=1 << 20
+        "pod", "c", process("echo out; echo err >&2; exit 3"), timeout=patient(10), limit=1 << 20
     )
     assert (result.stdout, result.stderr, result.exit_code) == (b"out\n", b"err\n", 3)
 
@@ -87,7 +89,7 @@ async def test_exec_output_is_cut_at_the_limit(node: ShimNode) -> None:
     command = "dd if=/dev/zero bs=1024 count=9000 2>/dev/null"
     os.mknod(f"{node.state}/containers/c/rootfs/zero", 0o666 | 0o020000, os.makedev(1, 5))
     result = await node.tasks.exec_sync(
-        "pod", "c", process(command.replace("/dev/zero", "/zero")), timeout=20, limit=8 << 20
+        "pod", "c", process(command.replace("/dev/zero", "/zero")), timeout=patient(20), limit=8 << 20
     )
     assert (len(result.stdout), result.exit_code) == (8 << 20, 0)
 
@@ -113,7 +115,7 @@ async def test_resources_can_be_updated(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     pid = await node.run("c", "exec sleep 1000")
     await node.tasks.update("pod", "c", {"pids": {"limit": 17}})
-    assert Path(f"/sys/fs/cgroup/pids/{cgroup(pid, 'pids')}/pids.max").read_text() == "17\n"
+    assert Path(CgroupLayout.read().of_process(pid)["pids"], "pids.max").read_text() == "17\n"
 
 
 async def test_an_oom_kill_is_told_with_the_exit(node: ShimNode) -> None:
@@ -216,8 +218,3 @@ async def wait_readable(fd: int) -> None:
     await ended.wait()
     asyncio.get_running_loop().remove_reader(fd)
     os.close(fd)
-
-
-def cgroup(pid: int, controller: str) -> str:
-    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    return next(line.split(":")[2] for line in lines if line.split(":")[1] == controller)

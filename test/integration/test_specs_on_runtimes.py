@@ -21,7 +21,8 @@ from core.shim.namespaces import make_namespaces, make_shm, remove_namespaces
 from cri.container.spec.build import build, cgroup_path
 from cri.container.spec.identity import effective_user
 from cri.container.spec.source import Facts
-from rig.cgroups import ensure_cgroups
+from rig.cgroups import ensure_cgroups, remove_cgroups
+from rig.patience import patient
 from rig.specs import source
 
 pytestmark = pytest.mark.root
@@ -59,7 +60,7 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
         yield made
     finally:
         remove_namespaces(ns, shm)
-        _remove_cgroups(made)
+        remove_cgroups(made.cgroup)
 
 
 def _make_rootfs(rootfs: Path) -> None:
@@ -70,13 +71,6 @@ def _make_rootfs(rootfs: Path) -> None:
         (rootfs / "bin" / applet).symlink_to("busybox")
     (rootfs / "etc/passwd").write_text(_PASSWD)
     (rootfs / "etc/group").write_text(_GROUP)
-
-
-def _remove_cgroups(pod: Pod) -> None:
-    hierarchies = {one.mount_point for one in pod.facts.layout.controllers.values()}
-    for root in {*hierarchies, *([pod.facts.layout.unified.mount_point] if pod.facts.layout.unified else [])}:
-        for place, _, _ in os.walk(root + pod.cgroup, topdown=False):
-            os.rmdir(place)
 
 
 @pytest.fixture(params=["crun", "runc"])
@@ -105,7 +99,7 @@ def run(request: pytest.FixtureRequest, pod: Pod) -> Callable[..., str]:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             stdin=subprocess.DEVNULL,
         )
         assert cgroup_path(found).startswith(pod.cgroup)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
+from core.linux.cgroup import CgroupLayout
 from core.linux.mount import mount
 
 _HUGETLB = "/sys/fs/cgroup/hugetlb"
@@ -19,3 +21,12 @@ def ensure_cgroups() -> None:
     if "hugetlb" in left:
         os.makedirs(_HUGETLB, exist_ok=True)
         mount("cgroup", _HUGETLB, "cgroup", 0, "hugetlb")
+
+
+def remove_cgroups(group: str) -> None:
+    """Remove `group` from all hierarchies; success when absent. Raises OSError when a container's is left in it."""
+    layout = CgroupLayout.read()
+    hierarchies = {*layout.controllers.values(), *([layout.unified] if layout.unified else [])}
+    for hierarchy in hierarchies:
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(hierarchy.directory(group))

@@ -9,6 +9,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from cri import api
+from rig.patience import patient
 
 MAX_MESSAGE = 16 << 20
 
@@ -36,7 +37,7 @@ class CriClient:
 
     def wait_ready(self, timeout: float = 20) -> None:
         """Return when the socket answers. Raises grpc.FutureTimeoutError."""
-        grpc.channel_ready_future(self._channel).result(timeout=timeout)
+        grpc.channel_ready_future(self._channel).result(timeout=patient(timeout))
 
     def close(self) -> None:
         self._channel.close()

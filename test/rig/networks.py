@@ -20,10 +20,11 @@ from core.network.cni import CniConfig, CniNetwork, open_cni
 from core.network.netlink import Netlink, set_link
 from core.network.netns import inside, socket_in
 from core.network.network import PodNetwork, PortMapping
+from rig.patience import patient
 
 PLUGINS = "/usr/lib/cni"
 BRIDGE = "tbr0"
-PATIENCE = 5.0  # seconds; nothing here takes as many milliseconds unless it is broken
+PATIENCE = patient(5)  # seconds; nothing here takes as many milliseconds unless it is broken
 
 
 @contextlib.contextmanager

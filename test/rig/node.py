@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cri import api
 from rig.cri_client import CriClient
+from rig.patience import patient
 
 CONFIG = """version = 1
 root = "{base}/root"
@@ -30,7 +31,7 @@ enable = false
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.02)  # between looks at the condition
@@ -67,7 +68,7 @@ class Node:
     def end(self, signum: int) -> None:
         assert self.process
         self.process.send_signal(signum)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=patient(30))
 
     def pod(self, **linux: object) -> api.PodSandboxConfig:
         uid = str(uuid.uuid4())

@@ -20,6 +20,8 @@ import time
 import urllib.error
 import urllib.request
 
+from rig.patience import patient
+
 USERNAME, PASSWORD = "crisp", "open sesame"
 _HTPASSWD = "crisp:$2b$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW\n"  # bcrypt of PASSWORD
 _START = 20  # seconds
@@ -51,7 +53,7 @@ class RunningRegistry:
     def stop(self):
         """Idempotent."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(patient(10))
 
 
 @contextlib.contextmanager
@@ -126,10 +128,10 @@ def _openssl(*arguments):
 
 
 def _wait_until_served(registry):
-    deadline = time.monotonic() + _START
+    deadline = time.monotonic() + patient(_START)
     while time.monotonic() < deadline and registry.process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{registry.url}/v2/", timeout=1, context=registry.context()):
+            with urllib.request.urlopen(f"{registry.url}/v2/", timeout=patient(1), context=registry.context()):
                 return
         except urllib.error.HTTPError as exc:
             exc.close()

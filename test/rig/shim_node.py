@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,9 @@ from core.shims.manager import ShimManager
 from core.tasks.service import ShimTasks
 from core.tasks.tasks import TaskExit, TaskIO
 from core.zygote.process import ZygoteProcess
+from rig import cgroups
 from rig.bundles import CGROUP, make_bundle
+from rig.patience import patient
 
 SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}
 POD = SandboxSpec(id="pod", runtime_handler="", hostname="podhost", sysctls=SYSCTLS)
@@ -59,7 +60,7 @@ class ShimNode:
         return int(json.loads((self.state / "sandboxes/pod/shim.json").read_text())["pid"])
 
     async def wait(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
@@ -83,9 +84,8 @@ async def daemon(state: Path, zygote: ZygoteProcess) -> AsyncIterator[ShimNode]:
 
 
 def remove_cgroups() -> None:
-    for controller in os.listdir("/sys/fs/cgroup"):
-        with contextlib.suppress(OSError):
-            os.rmdir(f"/sys/fs/cgroup/{controller}/{CGROUP}")
+    """Remove the parent of all bundles' groups. Raises OSError when a container's is left in it."""
+    cgroups.remove_cgroups(f"/{CGROUP.strip('/')}")
 
 
 def alive(pid: int) -> bool:
