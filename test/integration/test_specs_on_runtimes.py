@@ -48,6 +48,7 @@ class Pod:
 def pod(tmp_path: Path) -> Iterator[Pod]:
     """A pod's namespaces, files and a root with a busybox; all gone afterwards."""
     ensure_cgroups()
+    mount("tmpfs", str(tmp_path), "tmpfs", 0, "size=64m")  # a machine's /tmp may be mounted nodev
     made = Pod(directory=tmp_path, cgroup=f"/crisp-spec-{os.getpid()}", facts=Facts.read())
     _make_rootfs(made.rootfs)
     (tmp_path / "etc").mkdir()
@@ -61,6 +62,7 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
     finally:
         remove_namespaces(ns, shm)
         remove_cgroups(made.cgroup)
+        umount_all(str(tmp_path), 0)
 
 
 def _make_rootfs(rootfs: Path) -> None:
