@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from core.errdefs import Internal
 from core.linux.sockets import recv_fds
-from core.shim.stdio import Pump, Sink, open_fifo
+from core.shim.stdio import FifoPump, Pump, Sink, open_fifo
 
 RECEIVE = 10.0
 """Seconds for the master to arrive after the runtime has ended: it was sent before."""
@@ -29,6 +29,7 @@ class Console:
     """The master of one pty, owned until `close`."""
 
     master: int
+    _input: Pump | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -52,12 +53,13 @@ class Console:
         """Columns and rows."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
-    def attach(self, stdin: str, stdout: str, sink: Sink) -> list[Pump]:
-        """Pump the terminal's output to FIFO `stdout`, or into `sink` without one, and FIFO `stdin` to its input."""
-        pumps = [Pump(os.dup(self.master), _fifo_sink(stdout) if stdout else sink)]
+    def attach(self, stdin: str, stdout: str, sink: Sink) -> Pump | FifoPump:
+        """Pump the terminal's output to FIFO `stdout`, or into `sink` without one: the caller's pump. FIFO `stdin` is
+        typed until `close`."""
         if stdin:
-            pumps.append(Pump(open_fifo(stdin), self.write))
-        return pumps
+            self._input = Pump(open_fifo(stdin), self.write)
+        output = os.dup(self.master)
+        return FifoPump(output, stdout) if stdout else Pump(output, sink)
 
     def write(self, data: bytes) -> None:
         """Type `data`. What a stopped reader leaves no room for is lost, as on a real line."""
@@ -65,6 +67,8 @@ class Console:
             os.write(self.master, data)
 
     def close(self) -> None:
+        if self._input:
+            self._input.close()
         if self.master >= 0:
             os.close(self.master)
             self.master = -1
@@ -93,14 +97,3 @@ class Receiver:
         os.set_blocking(fds[0], False)
         return Console(fds[0])
 
-
-def _fifo_sink(path: str) -> Sink:
-    fd = open_fifo(path)
-
-    def sink(data: bytes) -> None:
-        if data:
-            os.write(fd, data)
-        else:
-            os.close(fd)
-
-    return sink

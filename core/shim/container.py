@@ -25,7 +25,7 @@ from core.shim.logs import LogFile
 from core.shim.oci_runtime import OciRuntime
 from core.shim.reaper import Process
 from core.shim.record import ExitRecord
-from core.shim.stdio import Pump, Sink, log_sink, open_fifo, pipe
+from core.shim.stdio import FifoPump, Pump, Sink, log_sink, open_fifo, open_stdin, pipe
 
 log = get_logger(__name__)
 
@@ -70,7 +70,7 @@ class Container:
         self.stdin = -1
         self.audiences = {"stdout": Audience(), "stderr": Audience()}
         self._layout = layout
-        self._pumps: list[Pump] = []
+        self._pumps: list[Pump | FifoPump] = []
         self._cgroup: ContainerCgroup | None = None
         self._killed = False
 
@@ -107,10 +107,7 @@ class Container:
             self.process = await self.runtime.create(self.id, stdio)
 
     def _stdin(self, ours: contextlib.ExitStack) -> int:
-        if not self.stdio.keep_stdin:
-            fd = open_fifo(self.stdio.stdin)
-        else:
-            fd, self.stdin = os.pipe()
+        fd, self.stdin = os.pipe() if self.stdio.keep_stdin else open_stdin(self.stdio.stdin)
         ours.callback(os.close, fd)
         return fd
 
@@ -127,7 +124,8 @@ class Container:
         async with Console.receiving(self.bundle) as console:
             self.process = await self.runtime.create(self.id, (), console.socket_path)
             self.console = await console.wait_received()
-        self._pumps += self.console.attach(self.stdio.stdin, self.stdio.stdout, self._sink("stdout"))
+        output = self.console.attach(self.stdio.stdin, self.stdio.stdout, self._sink("stdout"))
+        self._pumps.append(output)
 
     def _sink(self, stream: str) -> Sink:
         """Into the log, then to whoever is attached."""
@@ -205,6 +203,12 @@ class Container:
         """The processes in the container's cgroup, in our PID namespace; () when it has ended."""
         return self._cgroup.pids() if self._cgroup else ()
 
+    def close_stdin(self) -> None:
+        """Let the first process see the end of its input, unless others write to it. Idempotent."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
     def reopen_log(self) -> None:
         self.log.reopen()
 
@@ -223,6 +227,4 @@ class Container:
         self.log.close()
         if self.console:
             self.console.close()
-        if self.stdin >= 0:
-            os.close(self.stdin)
-            self.stdin = -1
+        self.close_stdin()

@@ -11,7 +11,7 @@ from core.shim.console import Console
 from core.shim.container import Container, Stdio
 from core.shim.reaper import Process
 from core.shim.record import ExitRecord
-from core.shim.stdio import Pump, open_fifo
+from core.shim.stdio import FifoPump, Pump, open_fifo, open_stdin
 
 
 class Exec:
@@ -26,7 +26,8 @@ class Exec:
         self.exited = asyncio.Event()
         self.console: Console | None = None
         self._spec = process
-        self._pumps: list[Pump] = []
+        self._stdin = -1
+        self._pumps: list[Pump | FifoPump] = []
 
     @property
     def pid(self) -> int:
@@ -40,11 +41,13 @@ class Exec:
             async with Console.receiving(self.container.bundle) as console:
                 self.process = await self._run((), console.socket_path)
                 self.console = await console.wait_received()
-            self._pumps += self.console.attach(self.stdio.stdin, self.stdio.stdout, lambda _: None)
+            self._pumps.append(self.console.attach(self.stdio.stdin, self.stdio.stdout, lambda _: None))
             return
         with contextlib.ExitStack() as ours:
-            stdio = []
-            for path in (self.stdio.stdin, self.stdio.stdout, self.stdio.stderr):
+            stdin, self._stdin = open_stdin(self.stdio.stdin)
+            ours.callback(os.close, stdin)
+            stdio = [stdin]
+            for path in (self.stdio.stdout, self.stdio.stderr):
                 stdio.append(open_fifo(path))
                 ours.callback(os.close, stdio[-1])
             self.process = await self._run(stdio)
@@ -68,7 +71,14 @@ class Exec:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signum)
 
+    def close_stdin(self) -> None:
+        """As Container's."""
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
+
     def close(self) -> None:
+        self.close_stdin()
         for pump in self._pumps:
             pump.close()
         if self.console:

@@ -44,12 +44,12 @@ def run_job(args: Mapping[str, Any], fds: Sequence[int], _report: Callable[[Mapp
 
     Returns when it is told to shut down.
     """
-    become_shim(args["id"])
+    become_shim(args["id"], OOM_SCORE)
     listener = socket.socket(fileno=fds[0])
     asyncio.run(serve(args["id"], args["dir"], args["events"], args["namespace"], listener))
 
 
-def become_shim(sandbox_id: str) -> None:
+def become_shim(sandbox_id: str, oom_score: int) -> None:
     """Process attributes: name, subreaper, OOM score, signals. Garbage collection would only copy shared pages."""
     gc.disable()
     gc.freeze()
@@ -59,7 +59,7 @@ def become_shim(sandbox_id: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd stopping crispd's cgroup must not end pods
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     with contextlib.suppress(PermissionError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(str(OOM_SCORE))
+        file.write(str(oom_score))
 
 
 async def serve(sandbox_id: str, directory: str, events: str, namespace: str, listener: socket.socket) -> None:
@@ -70,7 +70,7 @@ async def serve(sandbox_id: str, directory: str, events: str, namespace: str, li
     async with asyncio.TaskGroup() as group:
         containers = Containers(group)
         server = Server()
-        tasks = TaskService(containers, reaper, publisher, over.set)
+        tasks = TaskService(containers, reaper, publisher, namespace, over.set)
         server.register(task_v3_pb2.DESCRIPTOR.services_by_name["Task"], tasks)
         server.register(task_v2_pb2.DESCRIPTOR.services_by_name["Task"], tasks)
         server.register(

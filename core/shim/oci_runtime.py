@@ -18,6 +18,8 @@ from core.shim.reaper import Process, Reaper
 MAX_LOG = 64 << 10
 """Bytes read of the runtime's own log for its error message: the last ones hold it."""
 
+SAVED = "runtime.json"
+
 _ENVIRONMENT = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}  # NOTIFY_SOCKET, say, is not for crun
 _DEFAULTS = [signal.SIGPIPE, signal.SIGXFSZ]  # ignored by Python; a container must not inherit that
 
@@ -27,11 +29,26 @@ class OciRuntime:
     """One OCI runtime for one container, whose bundle holds its log and pid files."""
 
     binary: str
+    """Its path, or its name on PATH."""
     root: str
     """Its state directory, "" for the runtime's default."""
     systemd_cgroup: bool
     bundle: str
     reaper: Reaper
+
+    @classmethod
+    def load(cls, bundle: str, reaper: Reaper) -> OciRuntime:
+        """What `save` kept. Raises NotFound."""
+        try:
+            with open(os.path.join(bundle, SAVED), "rb") as file:
+                return cls(**json.load(file), bundle=bundle, reaper=reaper)
+        except FileNotFoundError as exc:
+            raise NotFound(f"{exc.filename}: the container was not created by this runtime") from exc
+
+    def save(self) -> None:
+        """Keep in the bundle which runtime the container has."""
+        document = {"binary": self.binary, "root": self.root, "systemd_cgroup": self.systemd_cgroup}
+        _write(os.path.join(self.bundle, SAVED), json.dumps(document).encode())
 
     async def create(self, container_id: str, stdio: Sequence[int], console: str = "") -> Process:
         """`create`: the container's first process, which is returned, waits for `start`.
@@ -103,7 +120,7 @@ def _spawn(command: list[str], stdio: Sequence[int]) -> int:
     if not stdio:
         actions = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in range(3)]
     try:
-        return os.posix_spawn(
+        return os.posix_spawnp(
             command[0], command, _ENVIRONMENT, file_actions=actions, setsigmask=[], setsigdef=_DEFAULTS
         )
     except OSError as exc:

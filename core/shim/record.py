@@ -25,6 +25,15 @@ class ExitRecord:
     def now(cls, pid: int, exit_code: int, *, oom_killed: bool = False) -> ExitRecord:
         return cls(pid=pid, exit_code=exit_code, exited_at=time.time(), oom_killed=oom_killed)
 
+    @classmethod
+    def load(cls, bundle: str) -> ExitRecord | None:
+        """What `save` wrote, None when nothing."""
+        try:
+            with open(os.path.join(bundle, FILE), "rb") as file:
+                return cls(**json.load(file))
+        except FileNotFoundError:
+            return None
+
     def save(self, bundle: str) -> None:
         """Write it into the bundle, synced: an exit while no daemon runs must not be lost."""
         write_atomic(os.path.join(bundle, FILE), json.dumps(asdict(self)).encode())

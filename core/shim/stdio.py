@@ -29,7 +29,16 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self.finished = asyncio.Event()
         os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._read)
+        self.resume()
+
+    def resume(self) -> None:
+        """Read on; from the start."""
+        if not self.finished.is_set():
+            self._loop.add_reader(self._fd, self._read)
+
+    def pause(self) -> None:
+        """Leave what comes where it is, until `resume`: the process waits when there is no more room."""
+        self._loop.remove_reader(self._fd)
 
     async def drain(self, timeout: float = DRAIN) -> None:
         """Wait for the end, at most `timeout` seconds; then take what is there and close."""
@@ -95,9 +104,68 @@ def no_input() -> int:
     return read
 
 
+def open_stdin(path: str) -> tuple[int, int]:
+    """A process's end of its stdin FIFO in the shim v2 contract, and a writing end that keeps the process from seeing
+    the end of its input until CloseIO, however its client comes and goes; no input and -1 for ""."""
+    if not path:
+        return no_input(), -1
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        writing = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except BaseException:
+        os.close(reading)
+        raise
+    os.set_blocking(reading, True)
+    return reading, writing
+
+
 def open_fifo(path: str) -> int:
     """One end of a FIFO of the shim v2 contract, /dev/null for "". Opened for both directions, so that it neither waits
     for the other end nor breaks while that is away."""
     if not path:
         return os.open(os.devnull, os.O_RDWR)
     return os.open(path, os.O_RDWR | os.O_NOCTTY)
+
+
+class FifoPump:
+    """Pumps a descriptor, which it owns, into the FIFO at `path`.
+
+    A reader that stalls or has gone stalls the process, not us: what the FIFO has no room for stays where it is.
+    """
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fifo = open_fifo(path)
+        os.set_blocking(self._fifo, False)
+        self._rest = b""
+        self._pump = Pump(fd, self._write)
+
+    async def drain(self, timeout: float = DRAIN) -> None:
+        """As Pump's."""
+        await self._pump.drain(timeout)
+
+    def close(self) -> None:
+        """As Pump's; what the FIFO has no room for is lost."""
+        self._pump.close()
+
+    def _write(self, data: bytes) -> None:
+        if not data:
+            asyncio.get_running_loop().remove_writer(self._fifo)
+            os.close(self._fifo)
+        elif not self._rest:  # else this is the end, and nobody reads
+            self._rest = self._put(data)
+            if self._rest:
+                self._pump.pause()
+                asyncio.get_running_loop().add_writer(self._fifo, self._go_on)
+
+    def _go_on(self) -> None:
+        self._rest = self._put(self._rest)
+        if not self._rest:
+            asyncio.get_running_loop().remove_writer(self._fifo)
+            self._pump.resume()
+
+    def _put(self, data: bytes) -> bytes:
+        """Write what there is room for; return the rest."""
+        try:
+            return data[os.write(self._fifo, data) :]
+        except BlockingIOError:
+            return data

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.api import crisp_shim_pb2, runc_options_pb2, task_events_pb2, task_types_pb2, task_v3_pb2, types_pb2
@@ -24,7 +25,9 @@ from core.shim.record import ExitRecord
 from core.types import Mount
 
 VERSION = "2"
-DEFAULT_RUNTIME = "/usr/bin/crun"
+DEFAULT_RUNTIME = "crun"
+DEFAULT_ROOT = "/run/containerd/crisp"
+"""Of the OCI runtime's state under containerd, below which each of its namespaces has a directory."""
 
 _STATUS = {
     State.CREATED: task_types_pb2.Status.CREATED,
@@ -36,11 +39,17 @@ _STATUS = {
 
 class TaskService:
     def __init__(
-        self, containers: Containers, reaper: Reaper, publisher: Publisher, shutdown: Callable[[], None]
+        self,
+        containers: Containers,
+        reaper: Reaper,
+        publisher: Publisher,
+        namespace: str,
+        shutdown: Callable[[], None],
     ) -> None:
         self._containers = containers
         self._reaper = reaper
         self._publisher = publisher
+        self._namespace = namespace
         self._shutdown = shutdown
         self._layout = CgroupLayout.read()
         self._execs: dict[tuple[str, str], Exec] = {}
@@ -52,6 +61,8 @@ class TaskService:
         container = self._new(request)
         self._containers.add(container)
         try:
+            if not _is(request.options, crisp_shim_pb2.TaskOptions):
+                container.runtime.save()  # for `delete`, should this shim die
             rootfs = os.path.join(request.bundle, "rootfs")
             mount_all([_mount(one) for one in request.rootfs], rootfs)
             await container.create()
@@ -70,7 +81,7 @@ class TaskService:
         return task_v3_pb2.CreateTaskResponse(pid=container.pid)
 
     def _new(self, request: task_v3_pb2.CreateTaskRequest) -> Container:
-        options = task_options(request.options)
+        options = task_options(request.options, self._namespace)
         runtime = OciRuntime(
             binary=options.runtime or DEFAULT_RUNTIME,
             root=options.runtime_root,
@@ -110,6 +121,8 @@ class TaskService:
             exec_ = self._exec(request.id, request.exec_id)
             await exec_.start()
             self._containers.group.create_task(self._watch_exec(exec_))
+            started = task_events_pb2.TaskExecStarted(container_id=request.id, exec_id=request.exec_id, pid=exec_.pid)
+            self._publisher.publish("/tasks/exec-started", started)
             return task_v3_pb2.StartResponse(pid=exec_.pid)
         container = self._containers.get(request.id)
         await container.start()
@@ -186,7 +199,9 @@ class TaskService:
         return Empty()
 
     async def close_io(self, request: task_v3_pb2.CloseIORequest) -> Empty:
-        self._process(request.id, request.exec_id)
+        process = self._process(request.id, request.exec_id)
+        if request.stdin:
+            process.close_stdin()
         return Empty()
 
     async def update(self, request: task_v3_pb2.UpdateTaskRequest) -> Empty:
@@ -217,7 +232,12 @@ class TaskService:
             umount_all(os.path.join(container.bundle, "rootfs"))
             self._mounted.discard(container.id)
         self._containers.remove(container.id)
-        return _deleted(container.exit)
+        reply = _deleted(container.exit)
+        deleted = task_events_pb2.TaskDelete(
+            container_id=container.id, pid=reply.pid, exit_status=reply.exit_status, exited_at=reply.exited_at
+        )
+        self._publisher.publish("/tasks/delete", deleted)
+        return reply
 
     async def shutdown(self, request: task_v3_pb2.ShutdownRequest) -> Empty:
         """End the process, unless containers are left and `now` is not set."""
@@ -235,15 +255,20 @@ class TaskService:
         return self._exec(container_id, exec_id) if exec_id else self._containers.get(container_id)
 
 
-def task_options(packed: Any) -> crisp_shim_pb2.TaskOptions:
-    """Our options, or those that containerd gives a runc-compatible shim."""
-    name = packed.type_url.rpartition("/")[2]
-    if name == runc_options_pb2.Options.DESCRIPTOR.full_name:
-        given = runc_options_pb2.Options.FromString(packed.value)
-        return crisp_shim_pb2.TaskOptions(
-            runtime=given.binary_name, runtime_root=given.root, systemd_cgroup=given.systemd_cgroup
-        )
-    return crisp_shim_pb2.TaskOptions.FromString(packed.value)
+def task_options(packed: Any, namespace: str) -> crisp_shim_pb2.TaskOptions:
+    """Our options, or what those come to that containerd gives a runc-compatible shim, or none."""
+    if _is(packed, crisp_shim_pb2.TaskOptions):
+        return crisp_shim_pb2.TaskOptions.FromString(packed.value)
+    runc = _is(packed, runc_options_pb2.Options)
+    given = runc_options_pb2.Options.FromString(packed.value if runc else b"")
+    root = os.path.join(given.root or DEFAULT_ROOT, namespace)
+    return crisp_shim_pb2.TaskOptions(
+        runtime=given.binary_name, runtime_root=root, systemd_cgroup=given.systemd_cgroup
+    )
+
+
+def _is(packed: Any, kind: type[Message]) -> bool:
+    return packed.type_url.rpartition("/")[2] == kind.DESCRIPTOR.full_name  # containerd's have no prefix
 
 
 def _mount(message: types_pb2.Mount) -> Mount:
