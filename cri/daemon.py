@@ -33,8 +33,8 @@ from cri.container.remove import remove_containers
 from cri.container.spec.source import Facts
 from cri.container.stop import end_containers
 from cri.container.stopping import Stopping
-from cri.container.volumes import Volumes
 from cri.container.streams import CriStreams
+from cri.container.volumes import Volumes
 from cri.events.events import Events
 from cri.events.feed import Feed
 from cri.features import find_features
@@ -199,7 +199,12 @@ class Daemon:
         await asyncio.wait([recovering], timeout=RECOVERY)
         await self._streaming.start()
         runtime = RuntimeService(
-            self._sandboxes, self._containers, self._node(), self._events, self._streaming, self._stats
+            sandboxes=self._sandboxes,
+            containers=self._containers,
+            node=self._node(),
+            events=self._events,
+            streaming=self._streaming,
+            stats=self._stats,
         )
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, ImageService(self._image_deps()))]
         self._server = make_server(self._config.grpc.address, services)

@@ -34,6 +34,7 @@ from cri.streaming.server import StreamingServer
 class RuntimeService:
     def __init__(
         self,
+        *,
         sandboxes: SandboxDeps,
         containers: ContainerDeps,
         node: Node,

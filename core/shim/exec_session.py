@@ -12,7 +12,7 @@ from core.shim.container import Container
 from core.shim.reaper import Process
 from core.shim.run import end_exec, start_exec, wait_exec
 from core.shim.session import Session
-from core.shim.stdio import pipe
+from core.shim.stdio import no_input, no_output, pipe
 
 Offer = dict[StreamsOpened.Descriptor, int]
 
@@ -59,7 +59,7 @@ async def _start_with_pipes(
             (StreamsOpened.STDERR, request.stderr),
         ):
             if not wanted:
-                stdio.append(os.open(os.devnull, os.O_RDWR))
+                stdio.append(no_input() if descriptor == StreamsOpened.STDIN else no_output(ours))
             else:
                 read, write = pipe()
                 mine, its = (write, read) if descriptor == StreamsOpened.STDIN else (read, write)

@@ -104,6 +104,13 @@ def no_input() -> int:
     return read
 
 
+def no_output(until: contextlib.ExitStack) -> int:
+    """A stdout that is read and dropped `until` closes. Not /dev/null, see no_input."""
+    read, write = pipe()
+    until.callback(Pump(read, lambda _: None).close)
+    return write
+
+
 def open_stdin(path: str) -> tuple[int, int]:
     """A process's end of its stdin FIFO in the shim v2 contract, and a writing end that keeps the process from seeing
     the end of its input until CloseIO, however its client comes and goes; no input and -1 for ""."""
