@@ -38,8 +38,7 @@ def new_record(source: Source, user: User, images: Iterable[WantedImage], *, nam
         user=api.ContainerUser(linux=effective).SerializeToString(),
         resources=api.ContainerResources(linux=limits).SerializeToString(),
         image_mounts=tuple(
-            ImageMount(container_path=one.container_path, image_id=one.image.id, image_ref=image_ref(one.image))
-            for one in images
+            ImageMount(container_path=one.container_path, image_id=one.image.id) for one in images
         ),
         labels=dict(config.labels),
     )

@@ -55,8 +55,8 @@ def _image(container: Container, config: api.ContainerConfig) -> api.ImageSpec:
 
 
 def _mounts(container: Container, config: api.ContainerConfig) -> list[api.Mount]:
-    """As they were asked for; those of images with the digest of what is mounted."""
-    references = {one.container_path: one.image_ref for one in container.image_mounts}
+    """As they were asked for; those of images with what PullImageResponse.image_ref says of what is mounted."""
+    references = {one.container_path: one.image_id for one in container.image_mounts}
     for mount in config.mounts:
         if mount.container_path in references:
             mount.image.image_ref = references[mount.container_path]

@@ -19,8 +19,6 @@ class ImageMount:
     container_path: str
     """As the kubelet sent it."""
     image_id: str
-    image_ref: str
-    """As Container.image_ref."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

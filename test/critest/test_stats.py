@@ -54,6 +54,8 @@ def test_a_running_container_tells_every_field(client: CriClient, node: Node, po
     written = Path(f"/proc/{pid_of(client, container)}/root/b")
     wait_until(written.exists, "the container has written its files")
     first = stats_of(client, container)
+    used = first.cpu.usage_core_nano_seconds.value
+    wait_until(lambda: stats_of(client, container).cpu.usage_core_nano_seconds.value > used, "it has used the CPU")
     wait_until(lambda: stats_of(client, container).cpu.usage_nano_cores.value > 100_000_000, "it is seen to be busy")
     found = stats_of(client, container)
     assert (found.attributes.id, found.attributes.metadata.name) == (container, "main")
