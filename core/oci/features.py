@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from dataclasses import dataclass
 
 import msgspec
@@ -65,13 +65,13 @@ def _write_bundle(directory: str, cgroup: str) -> None:
 async def _call(*command: str) -> str:
     """What it wrote; "" when it failed."""
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     except OSError as exc:
         log.warning("runtime does not start", command=command[0], error=exc)
         return ""
     try:
         async with asyncio.timeout(DEADLINE):
-            out, said = await process.communicate()
+            out, said = await process.communicate()  # closes stdin: a runtime may give its streams to the user
     except TimeoutError:
         process.kill()
         out, said = await process.communicate()
