@@ -49,17 +49,18 @@ def main() -> None:
         with running_registry(base / "registry") as registry:
             image = push(busybox(), registry, "library/busybox", "1.36")
             print(image)
-            run_daemon(base, image)
+            pod = run_daemon(base, image)
         say("what is left")
         mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if scratch in line]
-        shims = subprocess.run(["pgrep", "-a", "-x", "crisp-shim"], capture_output=True, text=True, check=False).stdout
+        shims = subprocess.run(["pgrep", "-a", "-f", f"crisp-shim {pod}"], capture_output=True, text=True, check=False)
         bridge = Path("/sys/class/net/crispdemo0").exists()
-        print(f"mounts: {mounts}, shims: {shims.split()}, bridge: {bridge}")
-        if mounts or shims or bridge:
+        print(f"mounts: {mounts}, shims: {shims.stdout.split()}, bridge: {bridge}")
+        if mounts or shims.stdout or bridge:
             raise SystemExit("the demo left something behind")
 
 
-def run_daemon(base: Path, image: str) -> None:
+def run_daemon(base: Path, image: str) -> str:
+    """The id of the pod that was run."""
     config = base / "config.toml"
     config.write_text(CONFIG.format(base=base))
     say("crispd on a temporary root")
@@ -69,7 +70,7 @@ def run_daemon(base: Path, image: str) -> None:
         with CriClient(str(base / "run/crisp.sock")) as client:
             client.wait_ready()
             print(client.Version(api.VersionRequest()))
-            run_pod(client, base, image)
+            return run_pod(client, base, image)
     except BaseException:
         print((base / "crispd.log").read_text())
         raise
@@ -78,7 +79,7 @@ def run_daemon(base: Path, image: str) -> None:
         daemon.wait(timeout=patient(30))
 
 
-def run_pod(client: CriClient, base: Path, image: str) -> None:
+def run_pod(client: CriClient, base: Path, image: str) -> str:
     say(f"pull {image}")
     started = time.monotonic()
     print(client.PullImage(api.PullImageRequest(image=api.ImageSpec(image=image))).image_ref)
@@ -111,6 +112,7 @@ def run_pod(client: CriClient, base: Path, image: str) -> None:
     client.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=pod))
     client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod))
     client.RemoveImage(api.RemoveImageRequest(image=api.ImageSpec(image=image)))
+    return str(pod)
 
 
 def start(
