@@ -51,9 +51,15 @@ async def recover_container(deps: ContainerDeps, container: Container) -> None:
 
 async def end_container(deps: ContainerDeps, container: Container, code: int) -> None:
     """Record the end of a container whose shim is gone, and make sure of it: the kubelet will start another one."""
+    if not container.finished_at and container.started_at:
+        await end_group(deps.facts.layout, container.cgroup)
+        await record_end(deps, container, code)
+
+
+async def record_end(deps: ContainerDeps, container: Container, code: int) -> None:
+    """Record the end of a container that cannot run any more."""
     if container.finished_at or not container.started_at:
         return
-    await end_group(deps.facts.layout, container.cgroup)
     log.warning("container ended unseen", container_id=container.id, exit_code=code)
     exit_ = TaskExit(container_id=container.id, exec_id="", pid=0, exit_code=code, exited_at=deps.clock() / 1e9)
     reason = "Unknown" if code == UNKNOWN_EXIT else "ShimDied"

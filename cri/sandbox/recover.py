@@ -19,7 +19,14 @@ from dataclasses import replace
 from core.errdefs import CrispError
 from core.log import get_logger
 from cri.container.deps import ContainerDeps
-from cri.container.recover import KILLED_EXIT, UNKNOWN_EXIT, end_container, lose_container, recover_container
+from cri.container.recover import (
+    KILLED_EXIT,
+    UNKNOWN_EXIT,
+    end_container,
+    lose_container,
+    record_end,
+    recover_container,
+)
 from cri.sandbox.deps import SandboxDeps
 from cri.store.container import Container
 from cri.store.sandbox import PodSandbox
@@ -86,10 +93,12 @@ class _Recovery:
                 await recover_container(self._containers, container)
             if pod.stopped or await self._sandboxes.controller_of(pod).alive(pod.id):
                 return
-        else:
-            code = UNKNOWN_EXIT if self._rebooted else KILLED_EXIT
+        elif self._rebooted:
             for container in self._living():
-                await end_container(self._containers, container, code)
+                await record_end(self._containers, container, UNKNOWN_EXIT)
+        else:
+            for container in self._living():
+                await end_container(self._containers, container, KILLED_EXIT)
         await _stopped(self._sandboxes, pod)
 
     async def _lose(self) -> None:

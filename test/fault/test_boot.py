@@ -146,6 +146,8 @@ def test_after_a_reboot_all_have_ended_and_their_addresses_are_free(client: CriC
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not any(map(is_running, pids)), "as after a reboot")
+    for group in Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}/*/"):
+        group.rmdir()
     empty(node)
     (node.base / "root/boot_id").write_text("another")
     with node.start() as again:
