@@ -10,9 +10,9 @@ import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -25,6 +25,9 @@ from core.remotes.hosts import Host, is_loopback
 from core.remotes.responses import faults, is_success, read_blob, read_limited, refusal
 from core.remotes.retry import Limits, Retries
 from core.types import Descriptor
+
+if TYPE_CHECKING:
+    import aiohttp
 
 READ_BUFFER = 1 << 20  # bytes that aiohttp gathers, twice at most, while the last piece is being written
 MAX_REDIRECTS = 5  # a registry and its storage need one or two
@@ -134,6 +137,8 @@ class HostClient:
     async def _send(
         self, method: str, url: URL, *, headers: list[tuple[str, str]], data: Mapping[str, str] | None = None
     ) -> aiohttp.ClientResponse:
+        import aiohttp  # noqa: PLC0415 - see Registry.repository
+
         return await self._session.request(
             method,
             url,

@@ -18,9 +18,9 @@ from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Self
+from importlib import import_module
+from typing import TYPE_CHECKING, Self
 
-import aiohttp
 from multidict import CIMultiDictProxy
 
 from core.errdefs import CrispError, DataLoss, InvalidArgument, NotFound, Unauthenticated, Unavailable
@@ -35,6 +35,9 @@ from core.remotes.reference import Reference
 from core.remotes.retry import Limits
 from core.remotes.tls import TlsContexts
 from core.types import Descriptor, Digest, digest
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = get_logger(__name__)
 
@@ -83,6 +86,7 @@ class Registry:
     async def repository(self, reference: Reference, credentials: Credentials | None) -> Repository:
         """Raises FailedPrecondition (hosts.toml, certificates, keychain), InvalidArgument (credentials)."""
         run = asyncio.get_running_loop().run_in_executor
+        await run(self._executor, import_module, "aiohttp")  # a quarter of a daemon's start, if it were imported there
         hosts = await run(self._executor, load_hosts, self._config_path, reference.host)
         clients = [
             HostClient(
@@ -104,6 +108,8 @@ class Registry:
         return given if given is not ANONYMOUS else login(await self._keychain.find(host, path), host)
 
     def _open_session(self) -> aiohttp.ClientSession:
+        import aiohttp  # noqa: PLC0415 - see Registry.repository
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, limit_per_host=MAX_CONNECTIONS),

@@ -6,14 +6,17 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-import aiohttp
 import msgspec
 
 from core.errdefs import CrispError, DataLoss, Internal, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from core.remotes.failures import Retriable, Unreachable
 from core.remotes.retry import retry_after
 from core.types import Descriptor
+
+if TYPE_CHECKING:
+    import aiohttp
 
 MAX_ERROR_BODY = 64 << 10  # bytes; the peers' limit
 _MAX_ERROR_TEXT = 300  # characters of what the host says, which ends up in events of pods
@@ -91,6 +94,8 @@ async def refusal(response: aiohttp.ClientResponse) -> CrispError:
 
 async def _said(response: aiohttp.ClientResponse) -> str:
     """What the body of an error says, if it says it the registries' way."""
+    import aiohttp  # noqa: PLC0415 - see Registry.repository
+
     try:
         body = await read_limited(response, MAX_ERROR_BODY)
         errors = msgspec.json.decode(body, type=_ErrorBody).errors
@@ -103,6 +108,8 @@ async def _said(response: aiohttp.ClientResponse) -> str:
 @contextlib.contextmanager
 def faults() -> Iterator[None]:
     """Raise what goes wrong below HTTP as what it means to us."""
+    import aiohttp  # noqa: PLC0415 - see Registry.repository
+
     try:
         yield
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as exc:
