@@ -77,7 +77,7 @@ class _Recovery:
         try:
             async with self._sandboxes.locks.hold(self._pod_id):
                 pod = self._sandboxes.sandboxes.find(self._pod_id)
-                if pod is not None:  # else it was removed meanwhile
+                if pod is not None and (not pod.stopped or any(self._living())):  # else nobody needs its shim
                     await self._adopt(pod)
         except CrispError as exc:
             log.warning("sandbox not recovered yet", sandbox_id=self._pod_id, error=exc)
