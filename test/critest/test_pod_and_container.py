@@ -96,11 +96,12 @@ def test_exec_is_killed_at_its_timeout_and_the_container_runs_on(client: CriClie
 
 
 def test_stop_sends_the_signal_and_then_kills(client: CriClient, pods: Pods) -> None:
-    _, polite = pods.start("trap 'exit 7' TERM; while true; do sleep 0.05; done")
-    execute(client, polite, "true")
+    _, polite = pods.start("trap 'exit 7' TERM; touch /tmp/polite; while true; do sleep 0.05; done")
+    execute(client, polite, "until test -e /tmp/polite; do sleep 0.01; done")
     client.StopContainer(api.StopContainerRequest(container_id=polite, timeout=int(patient(10))))
     assert status(client, polite).exit_code == 7
-    _, deaf = pods.start("trap '' TERM; while true; do sleep 0.05; done")
+    _, deaf = pods.start("trap '' TERM; touch /tmp/deaf; while true; do sleep 0.05; done")
+    execute(client, deaf, "until test -e /tmp/deaf; do sleep 0.01; done")
     client.StopContainer(api.StopContainerRequest(container_id=deaf, timeout=1))
     assert status(client, deaf).exit_code == 137
 

@@ -65,7 +65,9 @@ def test_a_host_path_whose_server_is_dead_fails_its_container_and_holds_up_no_ot
 
 
 def test_a_frozen_container_can_be_stopped(client: CriClient, node: Node, pods: Pods) -> None:
-    _, container = pods.start("trap '' TERM; while true; do sleep 0.05; done")
+    _, container = pods.start("trap '' TERM; touch /tmp/deaf; while true; do sleep 0.05; done")
+    command = ["/bin/sh", "-c", "until test -e /tmp/deaf; do sleep 0.01; done"]
+    client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=command, timeout=20))
     group = next(Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}/{container}/freezer.state"))
     group.write_text("FROZEN")
     wait_until(lambda: group.read_text() == "FROZEN\n", "it is frozen")
