@@ -53,17 +53,11 @@ class Exits:
         if waiting:
             waiting.set()
 
-    async def wait_exited(self, container_id: str, timeout: float | None = None) -> bool:
-        """Wait until the container's record says EXITED, or is gone; False when `timeout` seconds passed before."""
+    async def wait_exited(self, container_id: str) -> None:
+        """Wait until the container's record says EXITED, or is gone."""
         container = self._containers.find(container_id)
-        if container is None or container.finished_at:
-            return True
-        event = self._waiting.setdefault(container_id, asyncio.Event())
-        try:
-            await asyncio.wait_for(event.wait(), timeout)
-        except TimeoutError:
-            return False
-        return True
+        if container is not None and not container.finished_at:
+            await self._waiting.setdefault(container_id, asyncio.Event()).wait()
 
 
 def exited(container: Container, exit_: TaskExit) -> Container:

@@ -37,15 +37,24 @@ async def stop_container(deps: ContainerDeps, container_id: str, timeout: float)
 
 
 async def _asked(deps: ContainerDeps, container: Container, timeout: float) -> bool:
-    """Ask the container to end; whether it did within `timeout` seconds."""
-    if deps.stopping.begin(container.id):
-        try:
-            await deps.tasks.kill(container.sandbox_id, container.id, container.stop_signal)
-        except CrispError:
-            deps.stopping.forget(container.id)  # it may not have come: the next call sends it
-            raise
-        failpoint("container.stop.asked")
-    return await deps.exits.wait_exited(container.id, timeout)
+    """Ask the container to end; whether it did within `timeout` seconds, in which its shim may hang, too."""
+    try:
+        async with asyncio.timeout(timeout):
+            if deps.stopping.begin(container.id):
+                await _ask(deps, container)
+            await deps.exits.wait_exited(container.id)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _ask(deps: ContainerDeps, container: Container) -> None:
+    try:
+        await deps.tasks.kill(container.sandbox_id, container.id, container.stop_signal)
+    except CrispError:
+        deps.stopping.forget(container.id)  # it may not have come: the next call sends it
+        raise
+    failpoint("container.stop.asked")
 
 
 async def kill_container(deps: ContainerDeps, container: Container) -> None:

@@ -79,6 +79,8 @@ def test_a_shim_that_hangs_delays_neither_the_start_nor_other_pods_and_can_be_en
         os.kill(shim_of(slow), signal.SIGCONT)
         assert alive(again, in_slow)
         pid = pid_of(again, in_hung)
+        with pytest.raises(grpc.RpcError, match="its shim does"):
+            again.StopContainer(api.StopContainerRequest(container_id=in_hung, timeout=1))
         again.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=hung))
         assert (status(again, in_hung).state, status(again, in_hung).exit_code) == (EXITED, 137)
         assert not is_running(pid)
