@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import click
@@ -49,13 +50,23 @@ class Client:
 
     def begin(self, rpc: str, request: Message, timeout: float | None = None) -> grpc.Future[Any]:
         """Start a call; `result` takes its response."""
+        started: grpc.Future[Any] = self._stub(rpc, self._channel.unary_unary).future(request, timeout=timeout)
+        return started
+
+    def stream(self, rpc: str, request: Message) -> Iterator[Any]:
+        """The responses as they come, until the daemon ends it. Raises CallFailed."""
+        try:
+            yield from self._stub(rpc, self._channel.unary_stream)(request)
+        except grpc.RpcError as error:
+            raise self._failure(error) from None
+
+    def _stub(self, rpc: str, make: Callable[..., Any]) -> Any:
         method = _METHODS[rpc]
-        stub: grpc.UnaryUnaryMultiCallable[Any, Any] = self._channel.unary_unary(
+        return make(
             f"/{method.containing_service.full_name}/{rpc}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        return stub.future(request, timeout=timeout)
 
     def result(self, call: grpc.Future[Any]) -> Any:
         """Wait for the response of a call that `begin` started; an interrupt cancels it. Raises CallFailed."""

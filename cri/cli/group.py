@@ -11,6 +11,7 @@ from cri.cli.client import Client
 DEFAULT_ADDRESS = "unix:///run/crisp/crisp.sock"
 
 COMMANDS = {
+    "events": "cri.cli.events:events",
     "exec": "cri.cli.execute:execute",
     "images": "cri.cli.images:images",
     "info": "cri.cli.inspection:info",

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -212,6 +213,19 @@ def read_until(terminal: BinaryIO, wanted: bytes) -> bytes:
     terminal.close()
     assert not wanted, shown
     return shown
+
+
+def test_events_come_as_things_happen_and_end_with_the_daemon(ctl: Crispctl, node: Node, pods: Pods) -> None:
+    with ctl.start("events", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        while not select.select([process.stdout], [], [], 0.2)[0]:
+            pods.start("true")  # what happened before it listened is not told
+        line = process.stdout.readline().decode()
+        assert re.fullmatch(r"\S+Z (created|started|stopped) [0-9a-f]{13} (container main of )?pod test/pod\n", line)
+        node.end(signal.SIGTERM)
+        assert process.stderr.read().startswith(b"Error: ")
+    assert process.returncode == 1
 
 
 def test_a_daemon_that_has_gone_is_said_with_what_helps(ctl: Crispctl, node: Node) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from cri import api
 from cri.cli.cri_log import Entry
+from cri.cli.events import describe
 from cri.cli.logs import Printer
 from cri.cli.output import ago, print_json, print_table, printable, short, size, to_dict
 
@@ -52,3 +53,18 @@ def test_the_parts_of_a_long_line_are_joined_and_stamped_once(capfdbinary: pytes
         printer.write(Entry(time=time, stream=stream, text=text, full=full))
     out, err = capfdbinary.readouterr()
     assert (out, err) == (b"1 ab\xff\n", b"2 other\n")
+
+
+def test_an_event_says_when_what_happened_to_whom() -> None:
+    pod = api.PodSandboxStatus(id="p" * 64, metadata=api.PodSandboxMetadata(name="web", namespace="default"))
+    main = api.ContainerStatus(id="c" * 64, metadata=api.ContainerMetadata(name="main"))
+    event = api.ContainerEventResponse(
+        container_id=main.id,
+        container_event_type=api.ContainerEventType.CONTAINER_STARTED_EVENT,
+        created_at=1_700_000_000 * 10**9,
+        pod_sandbox_status=pod,
+        containers_statuses=[main],
+    )
+    assert describe(event) == f"2023-11-14T22:13:20Z started {'c' * 13} container main of pod default/web"
+    event.container_id = pod.id
+    assert describe(event) == f"2023-11-14T22:13:20Z started {'p' * 13} pod default/web"
