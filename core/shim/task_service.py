@@ -18,6 +18,7 @@ from core.linux.mount import mount_all, umount_all
 from core.shim.container import Container, State, Stdio
 from core.shim.containers import Containers
 from core.shim.exec import Exec
+from core.shim.metrics import metrics
 from core.shim.oci_runtime import OciRuntime
 from core.shim.publish import Publisher
 from core.shim.reaper import Reaper
@@ -214,6 +215,19 @@ class TaskService:
         await process.exited.wait()
         assert process.exit is not None
         return task_v3_pb2.WaitResponse(exit_status=process.exit.exit_code, exited_at=_stamp(process.exit))
+
+    async def stats(self, request: task_v3_pb2.StatsRequest) -> task_v3_pb2.StatsResponse:
+        container = self._containers.get(request.id)
+        try:
+            found = metrics(self._layout.of_process(container.pid)) if container.exit is None else None
+        except OSError:  # it ends at this moment
+            found = None
+        if found is None:
+            raise NotFound(f"container {container.id} has ended: it has no cgroup")
+        reply = task_v3_pb2.StatsResponse()
+        reply.stats.type_url = found.DESCRIPTOR.full_name
+        reply.stats.value = found.SerializeToString()
+        return reply
 
     async def connect(self, request: task_v3_pb2.ConnectRequest) -> task_v3_pb2.ConnectResponse:
         pids = [container.pid for container in self._containers.list() if container.id == request.id]

@@ -128,6 +128,8 @@ def test_a_task_is_executed_in_paused_killed_and_deleted(containerd: Containerd)
     assert status(containerd, "two") == "PAUSED"
     containerd.ctr("task", "resume", "two")
     assert len(containerd.ctr("task", "ps", "two").splitlines()) >= 2
+    metrics = containerd.ctr("task", "metrics", "two")
+    assert int(re.search(r"^memory.usage\S*\s+(\d+)", metrics, re.MULTILINE)[1]) > 0  # type: ignore[index]
     containerd.ctr("task", "kill", "-s", "TERM", "two")
     wait_until(lambda: status(containerd, "two") == "STOPPED", "it stops")
     assert "exit code 5" in containerd.run("task", "delete", "two")[2]
@@ -190,6 +192,9 @@ def test_pods_of_containerds_cri_plugin_have_one_shim_each(containerd: Container
         executed = client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=["/bin/echo", "in"], timeout=10))
         assert (executed.exit_code, executed.stdout) == (0, b"in\n")
         wait_until(lambda: " stdout F logged\n" in (tmp_path / "main.log").read_text(), "it is logged")
+        stats = client.ContainerStats(api.ContainerStatsRequest(container_id=container)).stats
+        assert stats.memory.working_set_bytes.value > 0
+        assert stats.cpu.usage_core_nano_seconds.value > 0
         client.StopContainer(api.StopContainerRequest(container_id=container, timeout=0))
         stopped = client.ContainerStatus(api.ContainerStatusRequest(container_id=container)).status
         assert (stopped.state, stopped.exit_code) == (api.ContainerState.CONTAINER_EXITED, 137)
