@@ -27,8 +27,6 @@ from core.types import Mount
 
 VERSION = "2"
 DEFAULT_RUNTIME = "crun"
-DEFAULT_ROOT = "/run/containerd/crisp"
-"""Of the OCI runtime's state under containerd, below which each of its namespaces has a directory."""
 
 _STATUS = {
     State.CREATED: task_types_pb2.Status.CREATED,
@@ -82,7 +80,7 @@ class TaskService:
         return task_v3_pb2.CreateTaskResponse(pid=container.pid)
 
     def _new(self, request: task_v3_pb2.CreateTaskRequest) -> Container:
-        options = task_options(request.options, self._namespace)
+        options = task_options(request.options, request.bundle, self._namespace)
         runtime = OciRuntime(
             binary=options.runtime or DEFAULT_RUNTIME,
             root=options.runtime_root,
@@ -269,13 +267,16 @@ class TaskService:
         return self._exec(container_id, exec_id) if exec_id else self._containers.get(container_id)
 
 
-def task_options(packed: Any, namespace: str) -> crisp_shim_pb2.TaskOptions:
-    """Our options, or what those come to that containerd gives a runc-compatible shim, or none."""
+def task_options(packed: Any, bundle: str, namespace: str) -> crisp_shim_pb2.TaskOptions:
+    """Our options, or what those come to that containerd gives a runc-compatible shim, or none.
+
+    Ids are unique in one namespace of one containerd only, so without a root the OCI runtime has one in the bundle.
+    """
     if _is(packed, crisp_shim_pb2.TaskOptions):
         return crisp_shim_pb2.TaskOptions.FromString(packed.value)
     runc = _is(packed, runc_options_pb2.Options)
     given = runc_options_pb2.Options.FromString(packed.value if runc else b"")
-    root = os.path.join(given.root or DEFAULT_ROOT, namespace)
+    root = os.path.join(given.root, namespace) if given.root else os.path.join(bundle, "oci")
     return crisp_shim_pb2.TaskOptions(
         runtime=given.binary_name, runtime_root=root, systemd_cgroup=given.systemd_cgroup
     )

@@ -52,7 +52,7 @@ def _nothing_left(containerd: Containerd) -> Iterator[None]:
     yield
     wait_until(lambda: not shims(), "shims end")
     wait_until(lambda: set(os.listdir(SOCKETS)) <= sockets, "sockets of shims are removed")
-    wait_until(lambda: not list(Path("/run/containerd/crisp").glob("*/*")), "the OCI runtime knows of nothing")
+    wait_until(lambda: not list(containerd.base.glob("state/*runtime.v2.task/*/*")), "bundles are removed")
     assert f"{containerd.base}/state" not in Path("/proc/mounts").read_text()
 
 
