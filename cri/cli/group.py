@@ -24,6 +24,7 @@ COMMANDS = {
     "rmi": "cri.cli.images:remove_image",
     "rmp": "cri.cli.lifecycle:remove_pods",
     "run": "cri.cli.run:run",
+    "stats": "cri.cli.stats:stats",
     "stop": "cri.cli.lifecycle:stop",
     "stopp": "cri.cli.lifecycle:stop_pods",
 }

@@ -148,6 +148,8 @@ def test_lists_show_what_there_is_as_tables_and_as_json(ctl: Crispctl, pods: Pod
     assert len(ctl.json("ps", "--all")["containers"]) == 2
     assert [one["podSandboxId"] for one in ctl.json("ps", "--all", "--pod", other)["containers"]] == [other]
     assert container[:13] in ctl("ps")
+    assert container in [one["attributes"]["id"] for one in ctl.json("stats")["stats"]]
+    assert container[:13] in ctl("stats")
     assert ctl.json("info")["status"]["conditions"][0]["type"] == "RuntimeReady"
     assert json.loads(ctl("inspect", pod))["status"]["id"] == pod
     assert json.loads(ctl("inspect", container))["info"]["sandboxID"] == pod

@@ -9,6 +9,7 @@ from cri.cli.cri_log import Entry
 from cri.cli.events import describe
 from cri.cli.logs import Printer
 from cri.cli.output import ago, print_json, print_table, printable, short, size, to_dict
+from cri.cli.stats import row
 
 
 def test_columns_are_as_wide_as_their_widest_cell(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,3 +69,17 @@ def test_an_event_says_when_what_happened_to_whom() -> None:
     assert describe(event) == f"2023-11-14T22:13:20Z started {'c' * 13} container main of pod default/web"
     event.container_id = pod.id
     assert describe(event) == f"2023-11-14T22:13:20Z started {'p' * 13} pod default/web"
+
+
+def test_what_a_container_uses_is_a_row() -> None:
+    one = api.ContainerStats(
+        attributes=api.ContainerAttributes(id="c" * 64, metadata=api.ContainerMetadata(name="main")),
+        cpu=api.CpuUsage(usage_nano_cores=api.UInt64Value(value=125_000_000)),
+        memory=api.MemoryUsage(working_set_bytes=api.UInt64Value(value=3 << 20)),
+        writable_layer=api.FilesystemUsage(
+            used_bytes=api.UInt64Value(value=4096), inodes_used=api.UInt64Value(value=7)
+        ),
+    )
+    assert row(one) == ("c" * 13, "main", "12.5", "3.0 MiB", "4.0 KiB", "7")
+    one.ClearField("cpu")
+    assert row(one)[2] == "-"
