@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from google.protobuf.any_pb2 import Any
 
+from core.api.runc_options_pb2 import Options
+from core.api.types_pb2 import RuntimeInfo
 from cri import api
 from rig.bundles import make_bundle
 from rig.cgroups import ensure_cgroups
@@ -153,6 +158,17 @@ def test_a_containerd_that_was_killed_finds_the_shim_again(containerd: Container
     wait_until(lambda: status(containerd, "four") == "STOPPED", "it stops")
     assert "exit code 4" in containerd.run("task", "delete", "four")[2]
     containerd.ctr("container", "rm", "four")
+
+
+def test_the_binary_says_what_it_is() -> None:
+    binary = Path(sys.executable).parent / "containerd-shim-crisp-v1"
+    said = subprocess.run([binary, "-v"], capture_output=True, text=True, check=True).stdout
+    options = Any(type_url="containerd.runc.v1.Options", value=Options(binary_name="runc").SerializeToString())
+    given = options.SerializeToString()
+    printed = subprocess.run([binary, "-info"], input=given, capture_output=True, check=True).stdout
+    info = RuntimeInfo.FromString(printed)
+    assert (info.name, f"{info.version.version}\n", info.options) == (RUNTIME, said, options)
+    assert "ociVersionMax" in json.loads(info.features.value)
 
 
 def test_a_command_that_does_not_exist_is_an_error_and_leaves_nothing(containerd: Containerd) -> None:
