@@ -11,7 +11,7 @@ from core.shim.console import Console
 from core.shim.container import Container, Stdio
 from core.shim.reaper import Process
 from core.shim.record import ExitRecord
-from core.shim.stdio import FifoPump, Pump, open_fifo, open_stdin
+from core.shim.stdio import FifoPump, Pump, open_fifo, open_stdin, pipe
 
 
 class Exec:
@@ -46,11 +46,18 @@ class Exec:
         with contextlib.ExitStack() as ours:
             stdin, self._stdin = open_stdin(self.stdio.stdin)
             ours.callback(os.close, stdin)
-            stdio = [stdin]
-            for path in (self.stdio.stdout, self.stdio.stderr):
-                stdio.append(open_fifo(path))
-                ours.callback(os.close, stdio[-1])
-            self.process = await self._run(stdio)
+            outputs = [self._output(ours, path) for path in (self.stdio.stdout, self.stdio.stderr)]
+            self.process = await self._run([stdin, *outputs])
+
+    def _output(self, ours: contextlib.ExitStack, path: str) -> int:
+        """What nobody wants is read and dropped: /dev/null is not for execs, see no_input."""
+        if path:
+            write = open_fifo(path)
+        else:
+            read, write = pipe()
+            self._pumps.append(Pump(read, lambda _: None))
+        ours.callback(os.close, write)
+        return write
 
     async def _run(self, stdio: Sequence[int], console: str = "") -> Process:
         return await self.container.runtime.exec(

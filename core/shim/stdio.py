@@ -127,10 +127,8 @@ def open_stdin(path: str) -> tuple[int, int]:
 
 
 def open_fifo(path: str) -> int:
-    """One end of a FIFO of the shim v2 contract, /dev/null for "". Opened for both directions, so that it neither waits
-    for the other end nor breaks while that is away."""
-    if not path:
-        return os.open(os.devnull, os.O_RDWR)
+    """One end of a FIFO of the shim v2 contract. Opened for both directions, so that it neither waits for the other end
+    nor breaks while that is away."""
     return os.open(path, os.O_RDWR | os.O_NOCTTY)
 
 

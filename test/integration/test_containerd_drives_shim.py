@@ -15,11 +15,14 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
 
 from core.api.runc_options_pb2 import Options
+from core.api.task_v3_pb2 import ExecProcessRequest, StartRequest, StartResponse, WaitRequest, WaitResponse
 from core.api.types_pb2 import RuntimeInfo
+from core.ttrpc.client import Client
 from cri import api
-from rig.bundles import make_bundle
+from rig.bundles import make_bundle, process
 from rig.cgroups import ensure_cgroups
 from rig.containerd import RUNTIME, Containerd, running_containerd
 from rig.cri_client import CriClient
@@ -29,6 +32,7 @@ from rig.registry import RunningRegistry, running_registry
 pytestmark = pytest.mark.root
 
 SOCKETS = Path("/run/containerd/s")
+TASK = "containerd.task.v2.Task"
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +143,25 @@ def test_a_task_is_executed_in_paused_killed_and_deleted(containerd: Containerd)
     wait_until(lambda: status(containerd, "two") == "STOPPED", "it stops")
     assert "exit code 5" in containerd.run("task", "delete", "two")[2]
     containerd.ctr("container", "rm", "two")
+
+
+async def test_an_exec_without_streams_does_not_get_the_nodes_null_device(containerd: Containerd) -> None:
+    containerd.ctr(*run(containerd, "null", "sleep 1000", "-d"))
+    (address,) = containerd.base.glob("state/*runtime.v2.task/default/null/address")
+    client = await Client.connect(address.read_text().removeprefix("unix://"))
+    request = ExecProcessRequest(id="null", exec_id="e")
+    document = {**process("echo dropped; cat; exit 3"), "user": {"uid": 1000, "gid": 1000}}
+    request.spec.value = json.dumps(document).encode()
+    try:
+        await client.call(TASK, "Exec", request, Empty, timeout=10)
+        await client.call(TASK, "Start", StartRequest(id="null", exec_id="e"), StartResponse, timeout=10)
+        waited = await client.call(TASK, "Wait", WaitRequest(id="null", exec_id="e"), WaitResponse, timeout=10)
+        assert waited.exit_status == 3
+        assert os.stat("/dev/null").st_uid != 1000
+    finally:
+        client.close()
+    containerd.ctr("task", "delete", "--force", "null")
+    containerd.ctr("container", "rm", "null")
 
 
 def test_what_a_killed_shim_ran_is_ended(containerd: Containerd) -> None:
