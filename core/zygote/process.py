@@ -196,6 +196,7 @@ async def _died(job: str, forked: asyncio.Future[Forked]) -> Exception:
 
 async def _kill(forked: asyncio.Future[Forked]) -> None:
     """Kill the child and wait until it can do nothing any more."""
+    await asyncio.wait([forked], timeout=_KILL_WAIT)  # it may work already, before we hear that it is there
     if forked.done() and not forked.cancelled() and not forked.exception():
         child = forked.result()
         child.kill()
