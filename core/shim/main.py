@@ -21,11 +21,13 @@ import setproctitle
 from core.api import crisp_shim_pb2, sandbox_pb2, task_v2_pb2, task_v3_pb2
 from core.files.atomic import write_atomic
 from core.linux import prctl
+from core.linux.cgroup import write_file
 from core.linux.pidfd import ProcessIdentity, boot_id
 from core.shim.containers import Containers
 from core.shim.exec_sync import ShimService
 from core.shim.publish import Publisher
 from core.shim.reaper import Reaper
+from core.shim.rehearsal import rehearse
 from core.shim.sandbox_service import SandboxService
 from core.shim.streams import StreamsServer
 from core.shim.task_service import TaskService
@@ -49,6 +51,11 @@ def run_job(args: Mapping[str, Any], fds: Sequence[int], _report: Callable[[Mapp
     asyncio.run(serve(args["id"], args["dir"], args["events"], args["namespace"], listener))
 
 
+def warm_up() -> None:
+    """For the zygote, before it forks."""
+    rehearse(serve)
+
+
 def become_shim(sandbox_id: str, oom_score: int) -> None:
     """Process attributes: name, subreaper, OOM score, signals. Garbage collection would only copy shared pages."""
     gc.disable()
@@ -58,8 +65,8 @@ def become_shim(sandbox_id: str, oom_score: int) -> None:
     prctl.set_child_subreaper()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd stopping crispd's cgroup must not end pods
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    with contextlib.suppress(PermissionError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(str(oom_score))
+    with contextlib.suppress(PermissionError):
+        write_file("/proc/self/oom_score_adj", str(oom_score))
 
 
 async def serve(sandbox_id: str, directory: str, events: str, namespace: str, listener: socket.socket) -> None:

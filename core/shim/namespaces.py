@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from core.errdefs import InvalidArgument
+from core.linux.cgroup import write_file
 from core.linux.mount import MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, umount_all
 from core.linux.ns import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS, pin, setns, unpin, unshare
 
@@ -72,8 +73,7 @@ def _set_sysctl(key: str, value: str) -> None:
     """sysctl(8); dots separate, and a slash in a name stays a dot there."""
     path = "/proc/sys/" + "/".join(part.replace("/", ".") for part in key.split("."))
     try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(value)
+        write_file(path, value)
     except OSError as exc:
         raise InvalidArgument(f"sysctl {key}={value}: {exc.strerror}") from exc
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errdefs import Internal, NotFound
+from core.linux.cgroup import read_file
 from core.shim.reaper import Process, Reaper
 
 MAX_LOG = 64 << 10
@@ -138,8 +139,7 @@ def _console(path: str) -> list[str]:
 
 
 def _read_pid(path: str) -> int:
-    with open(path, encoding="ascii") as file:
-        return int(file.read())
+    return int(read_file(path))
 
 
 def _last_error(path: str) -> str:
