@@ -73,6 +73,9 @@ class Container:
         self._pumps: list[Pump | FifoPump] = []
         self._cgroup: ContainerCgroup | None = None
         self._killed = False
+        self._turn = asyncio.Lock()
+        """One at a time: the runtime's start and delete. A short container ends before `start` has."""
+        self._deleted = False
 
     @property
     def pid(self) -> int:
@@ -155,8 +158,9 @@ class Container:
         """Raises FailedPrecondition when it is not created, Internal with the OCI runtime's words."""
         if self.state is not State.CREATED:
             raise FailedPrecondition(f"container {self.id} is {self.state.value}, not created")
-        await self.runtime.start(self.id)
-        failpoint("shim.start.started")
+        async with self._turn:
+            await self.runtime.start(self.id)
+            failpoint("shim.start.started")
         if self.state is State.CREATED:  # it may have exited meanwhile
             self.state = State.RUNNING
 
@@ -175,6 +179,8 @@ class Container:
         self._release()
         on_exit(self)
         self.exited.set()
+        with contextlib.suppress(CrispError):  # `delete` will try again, and tell
+            await self._delete()
 
     async def _end_leftovers(self) -> None:
         """Processes that outlive the first one have no PID namespace that ends with it: kill them."""
@@ -216,10 +222,18 @@ class Container:
         """Remove what the OCI runtime keeps. Raises FailedPrecondition while it runs."""
         if self.state in (State.RUNNING, State.PAUSED):
             raise FailedPrecondition(f"container {self.id} is {self.state.value}: kill it first")
-        await self.runtime.delete(self.id, force=True)
+        await self._delete()
         failpoint("shim.delete.deleted")
         if self.exit is None:  # created, never started
             await self.exited.wait()
+
+    async def _delete(self) -> None:
+        """Once, right after the exit: nobody has a use for the runtime's state then, and whoever removes the container
+        need not wait for it to go."""
+        async with self._turn:
+            if not self._deleted:
+                await self.runtime.delete(self.id, force=True)
+                self._deleted = True
 
     def _release(self) -> None:
         for pump in self._pumps:

@@ -41,6 +41,17 @@ async def test_a_task_lives_from_create_to_delete(node: ShimNode) -> None:
     assert len(node.exits) == 1
 
 
+async def test_after_its_exit_the_runtime_keeps_nothing_of_a_container(node: ShimNode) -> None:
+    await node.sandboxes.start(POD)
+    await node.run("c", "exit 3")
+    await node.wait(lambda: bool(node.exits))
+    async with asyncio.timeout(patient(20)):
+        while os.listdir(node.state / "crun"):
+            await asyncio.sleep(0.01)  # between looks at the condition
+    assert (await node.tasks.status("pod", "c")).exit == node.exits[0]
+    assert await node.tasks.delete("pod", "c") == node.exits[0]
+
+
 async def test_what_the_runtime_says_is_the_error(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
     bundle = node.bundle("c", "true")
