@@ -131,17 +131,21 @@ class IdMapping(_message.Message):
     def __init__(self, container_id: _Optional[int] = ..., host_id: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
 
 class TaskOptions(_message.Message):
-    __slots__ = ("runtime", "runtime_root", "systemd_cgroup", "log_path", "stdin", "stdin_once")
+    __slots__ = ("runtime", "runtime_root", "systemd_cgroup", "log_path", "stdin", "stdin_once", "io_uid", "io_gid")
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_ROOT_FIELD_NUMBER: _ClassVar[int]
     SYSTEMD_CGROUP_FIELD_NUMBER: _ClassVar[int]
     LOG_PATH_FIELD_NUMBER: _ClassVar[int]
     STDIN_FIELD_NUMBER: _ClassVar[int]
     STDIN_ONCE_FIELD_NUMBER: _ClassVar[int]
+    IO_UID_FIELD_NUMBER: _ClassVar[int]
+    IO_GID_FIELD_NUMBER: _ClassVar[int]
     runtime: str
     runtime_root: str
     systemd_cgroup: bool
     log_path: str
     stdin: bool
     stdin_once: bool
-    def __init__(self, runtime: _Optional[str] = ..., runtime_root: _Optional[str] = ..., systemd_cgroup: _Optional[bool] = ..., log_path: _Optional[str] = ..., stdin: _Optional[bool] = ..., stdin_once: _Optional[bool] = ...) -> None: ...
+    io_uid: int
+    io_gid: int
+    def __init__(self, runtime: _Optional[str] = ..., runtime_root: _Optional[str] = ..., systemd_cgroup: _Optional[bool] = ..., log_path: _Optional[str] = ..., stdin: _Optional[bool] = ..., stdin_once: _Optional[bool] = ..., io_uid: _Optional[int] = ..., io_gid: _Optional[int] = ...) -> None: ...

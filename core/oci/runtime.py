@@ -60,8 +60,6 @@ class Mount(TypedDict):
     type: str
     source: str
     options: list[str]
-    uidMappings: NotRequired[list[IdMapping]]
-    gidMappings: NotRequired[list[IdMapping]]
 
 
 class Namespace(TypedDict):
@@ -125,6 +123,8 @@ class Linux(TypedDict):
     rootfsPropagation: str
     maskedPaths: list[str]
     readonlyPaths: list[str]
+    uidMappings: NotRequired[list[IdMapping]]
+    gidMappings: NotRequired[list[IdMapping]]
     seccomp: NotRequired[msgspec.Raw]
     intelRdt: NotRequired[dict[str, Any]]
 

@@ -5,8 +5,10 @@ Empty root, no capabilities, no privileges to gain. The namespace ends with it, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from typing import Never
 
 from core.linux import cap, prctl
@@ -24,16 +26,55 @@ from core.linux.mount import (
 )
 from core.linux.ns import CLONE_NEWNS, CLONE_NEWPID, setns, unshare
 from core.log import get_logger
+from core.shim.userns import enter
 
 log = get_logger(__name__)
 
+_FAILED = "the pod's init could not set itself up: see the shim's log"
 
-def start_init(namespaces: tuple[str, ...], root: str) -> int:
+
+def start_init(namespaces: tuple[str, ...], root: str, user: str = "") -> int:
     """Fork the init into a new PID namespace and into the pinned `namespaces`; return its pid here.
 
-    `root` is an empty directory that becomes its root. The caller's own children stay in the caller's PID namespace.
+    `root` is an empty directory that becomes its root. The PID namespace belongs to the user namespace pinned at `user`
+    where there is one. The caller's own children stay in the caller's PID namespace.
     """
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    with contextlib.ExitStack() as opened:
+        fds = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in namespaces]  # another user cannot
+        for fd in fds:
+            opened.callback(os.close, fd)
+        if user:
+            return _start_in_user_namespace(fds, root, user)
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        opened.callback(os.close, own)
+        opened.callback(setns, own, CLONE_NEWPID)
+        return _fork_init(fds, root)
+
+
+def _start_in_user_namespace(namespaces: Sequence[int], root: str, user: str) -> int:
+    """By a child, which enters the user namespace first. The init becomes our child when that one ends: we are its
+    subreaper."""
+    answer, tell = os.pipe()
+    child = os.fork()  # noqa: TID251 - the shim has one thread
+    if child == 0:
+        try:
+            enter(user)
+            os.write(tell, str(_fork_init(namespaces, root)).encode())
+        except OSError as exc:
+            log.error("no init in the pod's user namespace", error=exc)
+        finally:
+            os._exit(0)
+    os.close(tell)
+    with open(answer, "rb") as reader:
+        pid = int(reader.read() or 0)
+    os.waitpid(child, 0)
+    if not pid:
+        raise OSError(_FAILED)
+    return pid
+
+
+def _fork_init(namespaces: Sequence[int], root: str) -> int:
+    """The caller's next children are born in the init's PID namespace, too."""
     ready, told = os.pipe()
     try:
         unshare(CLONE_NEWPID)
@@ -43,21 +84,18 @@ def start_init(namespaces: tuple[str, ...], root: str) -> int:
         os.close(told)
         told = -1
         if not os.read(ready, 1):
-            raise OSError("the pod's init could not set itself up: see the shim's log")
+            raise OSError(_FAILED)
     finally:
-        setns(own, CLONE_NEWPID)
-        for fd in (own, ready, told):
+        for fd in (ready, told):
             if fd >= 0:
                 os.close(fd)
     return pid
 
 
-def _be_init(namespaces: tuple[str, ...], root: str, told: int) -> Never:
+def _be_init(namespaces: Sequence[int], root: str, told: int) -> Never:
     try:
-        for path in namespaces:
-            fd = os.open(path, os.O_RDONLY)
+        for fd in namespaces:
             setns(fd)
-            os.close(fd)
         prctl.set_name("crisp-init")
         _confine(root)
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,9 @@ class OciRuntime:
     systemd_cgroup: bool
     bundle: str
     reaper: Reaper
+    io_uid: int = 0
+    """Owner of the pipes that processes write to: who opens /dev/stdout anew needs it."""
+    io_gid: int = 0
 
     @classmethod
     def load(cls, bundle: str, reaper: Reaper) -> OciRuntime:
@@ -107,10 +111,19 @@ class OciRuntime:
         command = [self.binary, "--log", log_path, "--log-format", "json"]
         command += ["--root", self.root] if self.root else []
         command += ["--systemd-cgroup"] if self.systemd_cgroup else []
+        self._give_away(stdio)
         code = await self.reaper.watch(_spawn([*command, *arguments], stdio)).exit
         if code:
             message = _last_error(log_path) or f"exit code {code}"
             raise Internal(f"{os.path.basename(self.binary)} {arguments[0]} failed: {message}")
+
+
+    def _give_away(self, stdio: Sequence[int]) -> None:
+        """As root of a user namespace a container can do nothing with a pipe of the node's root, not even chown it."""
+        if self.io_uid or self.io_gid:
+            for fd in stdio:
+                if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                    os.fchown(fd, self.io_uid, self.io_gid)
 
 
 def _spawn(command: list[str], stdio: Sequence[int]) -> int:

@@ -6,13 +6,13 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.api import crisp_shim_pb2, sandbox_pb2, types_pb2
-from core.errdefs import FailedPrecondition, Unimplemented
+from core.errdefs import FailedPrecondition
 from core.failpoint import failpoint
 from core.linux.ns import pin
 from core.shim.init import start_init
@@ -53,22 +53,24 @@ class SandboxService:
         return sandbox_pb2.CreateSandboxResponse()
 
     def _make(self, options: crisp_shim_pb2.SandboxOptions) -> None:
-        if options.uid_mappings:
-            raise Unimplemented("user namespaces are not supported yet: leave userns_options unset or NODE")
         wanted = {"net": options.network, "ipc": options.ipc, "uts": options.uts}
         names = [name for name in FLAGS if wanted[name]]
-        if names:
-            make_namespaces(self._namespaces, names, options.hostname, options.sysctls)
+        uids, gids = options.uid_mappings, options.gid_mappings
+        if names or uids:
+            make_namespaces(
+                self._namespaces, names, options.hostname, options.sysctls, uids=uids, gids=gids
+            )
         if options.ipc:
-            make_shm(self._shm, options.shm_size)
+            make_shm(self._shm, options.shm_size, _root_of(uids), _root_of(gids))
             failpoint("shim.sandbox.shm")
         if options.pid:
-            self._start_init(names)
+            self._start_init(names, user="user" if uids else "")
 
-    def _start_init(self, names: list[str]) -> None:
+    def _start_init(self, names: list[str], user: str) -> None:
         os.makedirs(self._namespaces, mode=0o700, exist_ok=True)
         os.makedirs(self._root, mode=0o700, exist_ok=True)
-        self._init = start_init(tuple(os.path.join(self._namespaces, name) for name in names), self._root)
+        paths = tuple(os.path.join(self._namespaces, name) for name in names)
+        self._init = start_init(paths, self._root, user and os.path.join(self._namespaces, user))
         self._reaper.watch(self._init)
         pin(f"/proc/{self._init}/ns/pid", os.path.join(self._namespaces, "pid"))
 
@@ -121,6 +123,11 @@ class SandboxService:
         stamp = Timestamp()
         stamp.FromNanoseconds(self._created_at)
         return stamp
+
+
+def _root_of(mappings: Iterable[crisp_shim_pb2.IdMapping]) -> int:
+    """The node's id that is the pod's 0; 0 without a user namespace."""
+    return next((line.host_id for line in mappings if line.container_id == 0), 0)
 
 
 def _options(packed: Any) -> crisp_shim_pb2.SandboxOptions:

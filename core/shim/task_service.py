@@ -87,6 +87,8 @@ class TaskService:
             systemd_cgroup=options.systemd_cgroup,
             bundle=request.bundle,
             reaper=self._reaper,
+            io_uid=options.io_uid,
+            io_gid=options.io_gid,
         )
         stdio = Stdio(
             stdin=request.stdin,
@@ -278,7 +280,11 @@ def task_options(packed: Any, bundle: str, namespace: str) -> crisp_shim_pb2.Tas
     given = runc_options_pb2.Options.FromString(packed.value if runc else b"")
     root = os.path.join(given.root, namespace) if given.root else os.path.join(bundle, "oci")
     return crisp_shim_pb2.TaskOptions(
-        runtime=given.binary_name, runtime_root=root, systemd_cgroup=given.systemd_cgroup
+        runtime=given.binary_name,
+        runtime_root=root,
+        systemd_cgroup=given.systemd_cgroup,
+        io_uid=given.io_uid,
+        io_gid=given.io_gid,
     )
 
 

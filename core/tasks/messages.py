@@ -35,6 +35,8 @@ def create_request(
         log_path=io.log_path,
         stdin=io.stdin,
         stdin_once=io.stdin_once,
+        io_uid=io.owner[0],
+        io_gid=io.owner[1],
     )
     mounts = [MountMessage(type=m.type, source=m.source, target=m.target, options=m.options) for m in rootfs]
     request = CreateTaskRequest(id=container_id, bundle=bundle, rootfs=mounts, terminal=io.terminal)

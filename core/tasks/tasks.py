@@ -35,6 +35,8 @@ class TaskIO:
     stdin: bool = False
     stdin_once: bool = False
     terminal: bool = False
+    owner: tuple[int, int] = (0, 0)
+    """User and group of the node that the pipes belong to: the root of the pod's user namespace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

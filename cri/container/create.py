@@ -19,6 +19,7 @@ from cri import api
 from cri.container.deps import ContainerDeps
 from cri.container.host_paths import host_paths
 from cri.container.image_mounts import WantedImage, wanted_images
+from cri.container.mapped import map_volumes, mapped_users
 from cri.container.record import new_record
 from cri.container.source import source_of
 from cri.container.spec.build import build
@@ -93,11 +94,12 @@ def _image(deps: ContainerDeps, config: api.ContainerConfig) -> Image:
 def _prepare(deps: ContainerDeps, source: Source, images: Sequence[WantedImage], name: str) -> Container:
     """Everything that blocks: snapshot, mounts, look-ups and copies in the image, config.json."""
     bundles = deps.bundles
-    bundles.prepare(source.container_id, source.image.chain_id)
+    bundles.prepare(source.container_id, source.image.chain_id, mapped_users(source.pod))
     paths = {
         one.container_path: bundles.images.make(source.container_id, number, one) for number, one in enumerate(images)
     }
     source = replace(source, paths={**source.paths, **paths})
+    source = replace(source, paths={**source.paths, **map_volumes(bundles, source)})
     taken = (mount.container_path for mount in source.config.mounts)
     targets = declared_volumes(source.image_config.get("Volumes") or {}, taken)
     user = effective_user(source)

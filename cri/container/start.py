@@ -15,6 +15,7 @@ from core.tasks.tasks import TaskIO
 from cri import api
 from cri.container.deps import ContainerDeps
 from cri.store.container import Container
+from cri.user_namespace import user_namespace
 
 log = get_logger(__name__)
 
@@ -62,8 +63,13 @@ async def _run_task(deps: ContainerDeps, container: Container) -> None:
     if pod is None or pod.stopped:
         raise FailedPrecondition(f"sandbox {container.sandbox_id} of container {container.id} is not ready")
     config = container.request()
+    users = user_namespace(pod.request().linux.security_context.namespace_options)
     io = TaskIO(
-        log_path=container.log_path, stdin=config.stdin, stdin_once=config.stdin_once, terminal=config.tty
+        log_path=container.log_path,
+        stdin=config.stdin,
+        stdin_once=config.stdin_once,
+        terminal=config.tty,
+        owner=users.root if users else (0, 0),
     )
     pid = await deps.tasks.create(container.sandbox_id, container.id, deps.bundles.path(container.id), io=io)
     failpoint("container.start.created")

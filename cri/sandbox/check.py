@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from core.errdefs import InvalidArgument
 from core.sandbox.controller import NamespaceMode
 from cri import api
+from cri.user_namespace import user_namespace
 
 MAX_HOSTNAME = 64
 """Bytes: __NEW_UTS_LEN, uname(2)."""
@@ -44,6 +45,7 @@ def check_config(config: api.PodSandboxConfig) -> None:
             raise InvalidArgument(f"namespace_options.{field}: a sandbox's is POD or NODE")
     if options.pid == api.NamespaceMode.TARGET:
         raise InvalidArgument("namespace_options.pid: TARGET is for containers")
+    user_namespace(options)
 
 
 def check_text(value: str, what: str) -> None:

@@ -13,6 +13,7 @@ import socket
 
 from core.files.dirs import make_dirs, remove_tree
 from cri import api
+from cri.user_namespace import user_namespace
 
 _HOSTS = """127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
@@ -33,12 +34,15 @@ class PodFiles:
         """Write the three files, replacing what a crash may have left."""
         directory = self.path(sandbox_id)
         make_dirs(directory, 0o755)
+        users = user_namespace(config.linux.security_context.namespace_options)
         host_network = config.linux.security_context.namespace_options.network == api.NamespaceMode.NODE
         hosts = _node_file("/etc/hosts") if host_network else _HOSTS
         hostname = config.hostname or socket.gethostname()
         for name, text in (("hosts", hosts), ("hostname", hostname + "\n"), ("resolv.conf", resolv_conf(config))):
             with open(os.path.join(directory, name), "w", encoding="utf-8", opener=_create) as file:
                 file.write(text)
+                if users:
+                    os.fchown(file.fileno(), *users.root)
 
     def path(self, sandbox_id: str) -> str:
         return os.path.join(self._root, sandbox_id)

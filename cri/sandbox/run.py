@@ -20,6 +20,7 @@ from cri.sandbox.network import pod_network
 from cri.store.operations import Operation
 from cri.store.sandbox import PodSandbox, sandbox_name
 from cri.undo import Undo, undoing
+from cri.user_namespace import user_namespace
 
 log = get_logger(__name__)
 
@@ -106,6 +107,7 @@ def sandbox_spec(sandbox_id: str, request: api.RunPodSandboxRequest) -> SandboxS
     config = request.config
     options = config.linux.security_context.namespace_options
     own_network = options.network == api.NamespaceMode.POD
+    users = user_namespace(options)
     return SandboxSpec(
         id=sandbox_id,
         runtime_handler=request.runtime_handler,
@@ -113,6 +115,8 @@ def sandbox_spec(sandbox_id: str, request: api.RunPodSandboxRequest) -> SandboxS
         network=namespace_mode(options.network),
         pid=namespace_mode(options.pid),
         ipc=namespace_mode(options.ipc),
+        uid_mappings=(users.uids,) if users else (),
+        gid_mappings=(users.gids,) if users else (),
         sysctls=_sysctls(config, own_network=own_network),
     )
 

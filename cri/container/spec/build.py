@@ -8,8 +8,9 @@ import msgspec
 
 from core.errdefs import InvalidArgument
 from core.oci.cgroups import cgroups_path
-from core.oci.runtime import VERSION, Linux, Mount, Process, Root, Spec
+from core.oci.runtime import VERSION, IdMapping, Linux, Mount, Process, Root, Spec
 from core.oci.user import User
+from core.sandbox.controller import IdMapping as Line
 from cri.container.spec.annotations import spec_annotations
 from cri.container.spec.cdi import inject_devices
 from cri.container.spec.devices import devices
@@ -20,6 +21,7 @@ from cri.container.spec.resources import resources
 from cri.container.spec.security import apparmor_profile, masked_paths, readonly_paths, seccomp_profile, selinux_label
 from cri.container.spec.source import Source
 from cri.container.spec.ulimits import ulimits
+from cri.user_namespace import user_namespace
 
 
 def build(source: Source, user: User, volumes: Iterable[tuple[str, str]]) -> bytes:
@@ -68,9 +70,16 @@ def _linux(source: Source, user: User, all_mounts: list[Mount]) -> Linux:
         maskedPaths=masked_paths(source),
         readonlyPaths=readonly_paths(source),
     )
+    if users := user_namespace(source.pod_config.linux.security_context.namespace_options):
+        # What the namespace that is joined has: runc 1.1 wants to be told.
+        document["uidMappings"], document["gidMappings"] = [_mapping(users.uids)], [_mapping(users.gids)]
     if profile := seccomp_profile(source):
         document["seccomp"] = profile
     return document
+
+
+def _mapping(line: Line) -> IdMapping:
+    return IdMapping(containerID=line.container_id, hostID=line.host_id, size=line.length)
 
 
 def cgroup_path(source: Source) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 from core.errdefs import InvalidArgument
-from core.oci.runtime import IdMapping, Mount
+from core.oci.runtime import Mount
 from cri import api
 from cri.container.spec.source import Source
 from cri.container.spec.text import kernel_text
@@ -110,15 +110,7 @@ def _asked(source: Source, target: str, mount: api.Mount) -> Mount:
         raise InvalidArgument(f"mount {target[:160]!r}: mount_options {min(unknown)[:64]!r} is none of {known}")
     access = ("rro" if mount.recursive_read_only else "ro") if mount.readonly else "rw"
     options = [_PROPAGATION[mount.propagation], *mount.mount_options, access]
-    document = _bind(source.paths[mount.container_path], target, options)
-    if mount.uidMappings or mount.gidMappings:
-        document["uidMappings"] = [_mapping(line) for line in mount.uidMappings]
-        document["gidMappings"] = [_mapping(line) for line in mount.gidMappings]
-    return document
-
-
-def _mapping(line: api.IDMapping) -> IdMapping:
-    return IdMapping(containerID=line.container_id, hostID=line.host_id, size=line.length)
+    return _bind(source.paths[mount.container_path], target, options)
 
 
 def _bind(source: str, target: str, options: list[str]) -> Mount:

@@ -10,6 +10,7 @@ from core.errdefs import InvalidArgument
 from core.oci.runtime import Namespace
 from cri import api
 from cri.container.spec.source import Source
+from cri.user_namespace import UserNamespace, user_namespace
 
 _Modes = api.NamespaceMode
 
@@ -21,11 +22,17 @@ def namespaces(source: Source) -> list[Namespace]:
     for kind, mode in (("network", options.network), ("ipc", options.ipc)):
         if mode == _Modes.NODE and kind in shared:
             raise InvalidArgument(f"namespace_options.{kind}: NODE, but the sandbox has its own")
+    if options.HasField("userns_options") and user_namespace(options) != _users_of_pod(source):
+        raise InvalidArgument("namespace_options.userns_options: not the same as the sandbox's")
     joined = [_join(kind, shared[kind]) for kind in ("network", "ipc", "uts", "user") if kind in shared]
     own = [Namespace(type="mount")]
     if not source.facts.layout.controllers and not source.security.privileged:
         own.append(Namespace(type="cgroup"))
     return [*own, *joined, *_pid(source)]
+
+
+def _users_of_pod(source: Source) -> UserNamespace | None:
+    return user_namespace(source.pod_config.linux.security_context.namespace_options)
 
 
 def _pid(source: Source) -> list[Namespace]:
