@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 import msgspec
 
-from core.errdefs import FailedPrecondition
+from core.errdefs import CrispError, FailedPrecondition
 from core.files.meter import Meter
 from core.images.verification import Policy
 from core.log import get_logger
@@ -68,6 +68,8 @@ from cri.streaming.tls import TlsFiles
 
 log = get_logger(__name__)
 
+PROBE = 20.0
+"""Seconds for the node to show that it has user namespaces; it takes 10 ms."""
 GRACE = 10.0
 """Seconds that calls under way get at the end: more than any step that must not be cut off needs."""
 RECOVERY = 0.5
@@ -240,7 +242,15 @@ class Daemon:
 
     async def _find_features(self) -> None:
         handlers = core_config(self._config).handlers
-        await find_features(handlers, os.path.join(self._config.state, "features"), self._features)
+        try:
+            node = await self._core.zygote.run("users", {"directory": self._config.root}, deadline=PROBE)
+            if node["reason"]:
+                log.warning("no user namespaces for pods", reason=node["reason"])
+        except CrispError as exc:
+            log.warning("user namespaces not tried", error=exc)
+            node = {"reason": "not tried"}
+        directory = os.path.join(self._config.state, "features")
+        await find_features(handlers, directory, self._features, users=not node["reason"])
 
     def _on_shim_death(self, sandbox_id: str) -> None:
         self._spawn(pod_died(self._sandboxes, self._containers, sandbox_id))

@@ -117,6 +117,7 @@ def owner_of(namespace: Path) -> int:
 
 
 def test_root_of_the_pod_is_nobody_to_the_node_and_owns_its_namespaces(node: Node, users: Users) -> None:
+    device = os.stat("/dev/null")
     container = users.start(node.container("exec sleep 7001"))
     assert users.see(container, "cat /proc/self/uid_map; id -u").split() == ["0", str(FIRST), str(LENGTH), "0"]
     process = process_with("7001")
@@ -127,6 +128,7 @@ def test_root_of_the_pod_is_nobody_to_the_node_and_owns_its_namespaces(node: Nod
     assert own != Path("/proc/self/ns/user").stat().st_ino
     assert {owner_of(process / "ns" / kind) for kind in ("net", "ipc", "uts", "pid", "mnt")} == {own}
     assert f"/{node.cgroup}/{container}" in (process / "cgroup").read_text()
+    assert os.stat("/dev/null").st_uid == device.st_uid  # crun gives standard streams away, and must not have that one
 
 
 def test_image_and_pod_files_belong_to_the_pods_root_and_new_ones_to_the_nodes_id(node: Node, users: Users) -> None:
@@ -220,6 +222,17 @@ def test_a_volume_that_cannot_be_mapped_is_an_error_that_names_it(node: Node, us
     with pytest.raises(grpc.RpcError, match="/proc/sys: its filesystem") as caught:
         users.start(config)
     assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_status_tells_which_handlers_have_user_namespaces(client: CriClient, node: Node) -> None:
+    def told() -> dict[str, bool]:
+        handlers = client.Status(api.StatusRequest()).runtime_handlers
+        return {one.name: one.features.user_namespaces for one in handlers}
+
+    device = os.stat("/dev/null")
+    wait_until(lambda: all(told().values()), "all handlers have shown that they can")
+    assert told() == {"": True, "crun": True, "runc": True}
+    assert os.stat("/dev/null").st_uid == device.st_uid
 
 
 def test_two_mappings_are_refused(client: CriClient, node: Node) -> None:

@@ -23,4 +23,4 @@ def test_every_mount_below_counts(mounts, holds):
 
 
 async def test_a_runtime_that_is_not_there_has_no_features(tmp_path):
-    assert await probe("/no/such/runtime", str(tmp_path / "root"), str(tmp_path / "probe")) == Features()
+    assert await probe("/no/such/runtime", str(tmp_path / "root"), str(tmp_path / "probe"), users=True) == Features()
