@@ -154,3 +154,8 @@ def _kill_member(directory: str, pid: int) -> None:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     finally:
         os.close(pidfd)
+
+
+def booted_with_systemd() -> bool:
+    """Whether systemd manages this node, and its cgroups: sd_booted(3)."""
+    return os.path.isdir("/run/systemd/system")

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from core.api.crisp_shim_pb2 import IdMapping as IdMappingMessage
 from core.api.crisp_shim_pb2 import SandboxOptions
 from core.api.sandbox_pb2 import CreateSandboxRequest
-from core.errdefs import CrispError, DeadlineExceeded, InvalidArgument, Unavailable
+from core.errdefs import CrispError, DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
 from core.failpoint import failpoint
+from core.linux.cgroup import booted_with_systemd
 from core.log import get_logger
 from core.sandbox.controller import IdMapping, NamespaceMode, Sandbox, SandboxController, SandboxSpec
 from core.shims.bundle import Runtime
@@ -34,7 +35,7 @@ class PinnedController:
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Raises InvalidArgument (unknown handler, a sysctl the kernel refuses), AlreadyExists (a half-made sandbox of
-        this id: remove it), Unavailable, Internal."""
+        this id: remove it), FailedPrecondition (systemd's cgroups without systemd), Unavailable, Internal."""
         running = await self._running(spec)
         if running is not None:
             return running
@@ -74,10 +75,16 @@ class PinnedController:
 
     def _runtime(self, spec: SandboxSpec) -> Runtime:
         try:
-            return self._runtimes[spec.runtime_handler]
+            runtime = self._runtimes[spec.runtime_handler]
         except KeyError:
             known = ", ".join(sorted(filter(None, self._runtimes)))
             raise InvalidArgument(f"runtime handler {spec.runtime_handler!r}: configured are {known}") from None
+        if runtime.systemd_cgroup and not booted_with_systemd():
+            raise FailedPrecondition(
+                f"runtime handler {spec.runtime_handler!r} has its cgroups made by systemd, which does not run on this "
+                "node: set its systemd_cgroup to false"
+            )
+        return runtime
 
     async def _running(self, spec: SandboxSpec) -> Sandbox | None:
         """The sandbox when it was started before and is ready."""
