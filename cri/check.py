@@ -9,7 +9,11 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cri.config import Config
+from core.linux.cgroup import booted_with_systemd
+from core.oci import apparmor
+from cri.config import Config, Runtime
+
+_CONTROLLERS = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
 
 
 class Level(enum.Enum):
@@ -34,6 +38,7 @@ def examine(config: Config) -> list[Finding]:
         *_runtimes(config),
         *_network(config),
         *_security(),
+        *_user_namespaces(),
     ]
 
 
@@ -62,8 +67,14 @@ def _filesystems() -> Iterator[Finding]:
 
 
 def _cgroups() -> Iterator[Finding]:
-    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-        yield Finding(level=Level.OK, subject="cgroups", text="v2")
+    try:
+        with open("/sys/fs/cgroup/cgroup.controllers", encoding="ascii") as file:
+            missing = _CONTROLLERS - set(file.read().split())
+    except FileNotFoundError:
+        pass
+    else:
+        text = f"v2 without {', '.join(sorted(missing))}: such limits are refused" if missing else "v2"
+        yield Finding(level=Level.LIMITED if missing else Level.OK, subject="cgroups", text=text)
         return
     yield Finding(level=Level.LIMITED, subject="cgroups", text="v1: no PSI, no memory.high, no cgroup.kill")
     try:
@@ -86,8 +97,19 @@ def _runtimes(config: Config) -> Iterator[Finding]:
         usable = usable or bool(version)
         text = version or f"{runtime.binary} is missing or does not run: pods of handler {name!r} cannot start"
         yield Finding(level=Level.OK if version else Level.LIMITED, subject=f"runtime {name}", text=text)
+        yield from _driver(name, runtime)
     if not usable:
         yield Finding(level=Level.FATAL, subject="OCI runtime", text="none found: install crun or runc")
+
+
+def _driver(name: str, runtime: Runtime) -> Iterator[Finding]:
+    subject = f"runtime {name}"
+    if runtime.systemd_cgroup and not booted_with_systemd():
+        text = "systemd_cgroup = true, but systemd does not run here: pods of this handler cannot start"
+        yield Finding(level=Level.LIMITED, subject=subject, text=text)
+    elif booted_with_systemd() and not runtime.systemd_cgroup:
+        text = "systemd_cgroup = false, while systemd manages this node's cgroups: two managers, set it to true"
+        yield Finding(level=Level.LIMITED, subject=subject, text=text)
 
 
 def _version_of(binary: str) -> str:
@@ -113,10 +135,26 @@ def _network(config: Config) -> Iterator[Finding]:
 
 
 def _security() -> Iterator[Finding]:
-    for subject, path, cost in (
-        ("AppArmor", "/sys/module/apparmor/parameters/enabled", "containers that ask for a profile are refused"),
-        ("SELinux", "/sys/fs/selinux", "labels that pods ask for do nothing"),
-    ):
-        present = os.path.exists(path)
-        text = "present" if present else f"not in this kernel: {cost}"
-        yield Finding(level=Level.OK if present else Level.LIMITED, subject=subject, text=text)
+    yield _apparmor()
+    selinux = os.path.exists("/sys/fs/selinux/enforce")
+    text = "present" if selinux else "not in this kernel: labels that pods ask for do nothing"
+    yield Finding(level=Level.OK if selinux else Level.LIMITED, subject="SELinux", text=text)
+
+
+def _apparmor() -> Finding:
+    level, text = Level.OK, "enabled; crispd loads the default profile"
+    if not apparmor.enabled():
+        level, text = Level.LIMITED, "not in this kernel: containers that ask for a profile are refused"
+    elif not apparmor.parser():
+        level, text = Level.LIMITED, "no apparmor_parser, so no default profile: install the package apparmor"
+    return Finding(level=level, subject="AppArmor", text=text)
+
+
+def _user_namespaces() -> Iterator[Finding]:
+    try:
+        with open("/proc/sys/user/max_user_namespaces", encoding="ascii") as file:
+            most = int(file.read())
+    except FileNotFoundError:
+        most = 0
+    text = f"{most} at most" if most else "none: the kernel has none, or the sysctl user.max_user_namespaces is 0"
+    yield Finding(level=Level.OK if most else Level.LIMITED, subject="user namespaces", text=text)

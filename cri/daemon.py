@@ -22,6 +22,7 @@ from core.files.meter import Meter
 from core.images.verification import Policy
 from core.log import get_logger
 from core.network.cni import CniConfig
+from core.oci import apparmor
 from core.shims.bundle import Runtime as OciRuntime
 from core.wiring import Core, CoreConfig, open_core
 from cri import api, watchdog
@@ -198,7 +199,9 @@ class Daemon:
         self._core.shims.subscribe(self._on_shim_death)
         leftovers = await find_leftovers(self._sandboxes, self._containers)
         recovering = self._spawn(recover(self._sandboxes, self._containers, rebooted=self._core.rebooted))
+        profiled = self._spawn(apparmor.load_default())
         await asyncio.wait([recovering], timeout=RECOVERY)
+        await profiled  # or the first containers of a booting node would not be confined
         await self._streaming.start()
         runtime = RuntimeService(
             sandboxes=self._sandboxes,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from core.errdefs import InvalidArgument
-from core.oci import paths
+from core.oci import apparmor, paths
 from core.oci.seccomp import runtime_default
 from core.oci.seccomp_file import localhost
 from cri import api
@@ -52,29 +52,41 @@ def _check_kind(profile: api.SecurityProfile, field: str) -> None:
 
 
 def apparmor_profile(source: Source) -> str:
-    """Name of the profile, "" for none. Raises InvalidArgument for one that this node cannot apply."""
-    security = source.security
-    if security.privileged:
+    """Name of the profile, "" for none: of a privileged container, or one that says nothing where the default profile
+    is not loaded. Raises InvalidArgument for a profile that this node cannot apply: never is one left out."""
+    if source.security.privileged:
         return ""
-    if security.HasField("apparmor"):
-        _check_kind(security.apparmor, "apparmor")
-        kind, name = security.apparmor.profile_type, security.apparmor.localhost_ref
-        local = kind == api.SecurityProfile.ProfileType.Localhost
-    else:
-        old = security.apparmor_profile
-        local, name = old.startswith(_PREFIX), old.removeprefix(_PREFIX)
-    if not local:
-        return ""
+    kind, name = _wanted_apparmor(source.security)
+    if kind == api.SecurityProfile.ProfileType.Unconfined:
+        return apparmor.UNCONFINED if source.facts.apparmor else ""
+    loaded = apparmor.loaded() if source.facts.apparmor else frozenset()
+    if kind is None:
+        return apparmor.DEFAULT if apparmor.DEFAULT in loaded else ""
     if not source.facts.apparmor:
         raise InvalidArgument(f"AppArmor profile {name[:160]!r}: this node's kernel has no AppArmor")
-    if name not in _loaded_profiles():
-        raise InvalidArgument(f"AppArmor profile {name[:160]!r} is not loaded: load it with apparmor_parser")
+    if name not in loaded:
+        remedy = "install the package apparmor and restart crispd" if name == apparmor.DEFAULT else "load it first"
+        raise InvalidArgument(f"AppArmor profile {name[:160]!r} is not loaded: {remedy}")
     return name
 
 
-def _loaded_profiles() -> set[str]:
-    with open("/sys/kernel/security/apparmor/profiles", encoding="utf-8") as file:
-        return {line.rsplit(" ", 1)[0] for line in file}
+def _wanted_apparmor(security: api.LinuxContainerSecurityContext) -> tuple[int | None, str]:
+    """Kind and name, None when nothing is said; the deprecated string counts when the new field is absent."""
+    kinds = api.SecurityProfile.ProfileType
+    if security.HasField("apparmor"):
+        _check_kind(security.apparmor, "apparmor")
+        kind, local = security.apparmor.profile_type, security.apparmor.localhost_ref
+        return kind, local if kind == kinds.Localhost else apparmor.DEFAULT
+    old = security.apparmor_profile
+    if not old:
+        return None, ""
+    if old == "unconfined":
+        return kinds.Unconfined, ""
+    if old == "runtime/default":
+        return kinds.RuntimeDefault, apparmor.DEFAULT
+    if old.startswith(_PREFIX):
+        return kinds.Localhost, old.removeprefix(_PREFIX)
+    raise InvalidArgument(f"apparmor_profile {old[:160]!r}: want runtime/default, unconfined or localhost/<name>")
 
 
 def selinux_label(source: Source) -> str:

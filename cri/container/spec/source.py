@@ -9,7 +9,7 @@ from typing import Any
 
 from core.images.images import Image
 from core.linux.cgroup import CgroupLayout
-from core.oci import capabilities
+from core.oci import apparmor, capabilities
 from cri import api
 from cri.store.sandbox import PodSandbox
 
@@ -38,7 +38,7 @@ class Facts:
             swap=_swap_counted(layout),
             oom_score_floor=-1000 if "CAP_SYS_RESOURCE" in granted else own,
             capabilities=granted,
-            apparmor=os.path.exists("/sys/kernel/security/apparmor/profiles"),
+            apparmor=apparmor.enabled(),
             selinux=os.path.exists("/sys/fs/selinux/enforce"),
         )
 
