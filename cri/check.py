@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,10 +59,20 @@ def _privileges() -> Iterator[Finding]:
 def _filesystems() -> Iterator[Finding]:
     with open("/proc/filesystems", encoding="ascii") as known:
         names = {line.split()[-1] for line in known}
-    if "overlay" in names or shutil.which("modprobe"):
-        yield Finding(level=Level.OK, subject="overlayfs", text="available" if "overlay" in names else "as a module")
+    if "overlay" in names:
+        yield Finding(level=Level.OK, subject="overlayfs", text="available")
+    elif _is_module("overlay"):
+        yield Finding(level=Level.OK, subject="overlayfs", text="as a module, loaded when first used")
     else:
         yield Finding(level=Level.FATAL, subject="overlayfs", text="missing: no container can have a root")
+
+
+def _is_module(name: str) -> bool:
+    try:
+        with open(f"/lib/modules/{os.uname().release}/modules.dep", encoding="utf-8") as file:
+            return any(f"/{name}.ko" in line.partition(":")[0] for line in file)
+    except FileNotFoundError:
+        return False
 
 
 def _cgroups() -> Iterator[Finding]:

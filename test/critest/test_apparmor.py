@@ -47,9 +47,9 @@ def container(node: Node, kind: Any = None, name: str = "", *, old: str = "") ->
     return config
 
 
-def see(client: CriClient, pods: Pods, config: api.ContainerConfig) -> str:
+def see(client: CriClient, pods: Pods, config: api.ContainerConfig, script: str = LOOK) -> str:
     _, made = pods.start("", config=config)
-    command = ["/bin/sh", "-c", LOOK]
+    command = ["/bin/sh", "-c", script]
     request = api.ExecSyncRequest(container_id=made, cmd=command, timeout=int(patient(20)))
     return str(client.ExecSync(request).stdout.decode())
 
@@ -91,6 +91,22 @@ def test_unconfined_is_granted_everywhere(client: CriClient, node: Node, pods: P
 def test_who_says_nothing_gets_the_default_where_there_is_one(client: CriClient, node: Node, pods: Pods) -> None:
     lines = see(client, pods, container(node)).splitlines()
     assert lines[:-1] == ([f"{apparmor.DEFAULT} (enforce)"] if apparmor.enabled() else [])
+
+
+def test_the_default_profile_forbids_what_a_capability_would_allow(client: CriClient, node: Node, pods: Pods) -> None:
+    config = container(node)
+    config.linux.security_context.capabilities.add_capabilities.append("SYS_ADMIN")
+    seen = see(client, pods, config, "mount -t tmpfs none /home 2>&1 && echo mounted")
+    assert ("Permission denied" in seen, "mounted" in seen) == (apparmor.enabled(), not apparmor.enabled())
+
+
+def test_the_default_profile_lets_ordinary_work_be_done(client: CriClient, node: Node, pods: Pods) -> None:
+    script = """set -e
+    cd /tmp; mkfifo pipe; ln -s pipe link; mkdir -p a/b; mv a c; chown 1000 c; chmod 700 c; rm -r c
+    sleep 1000 & kill -9 $!; cat /proc/$$/maps >/dev/null
+    echo pong | nc -l -p 8080 >/dev/null & until nc 127.0.0.1 8080 </dev/null 2>/dev/null; do :; done
+    su -s /bin/sh nobody -c 'test -r /etc/passwd'; umask 077; echo done"""
+    assert see(client, pods, container(node), script) == "pong\ndone\n"
 
 
 def test_a_profile_that_is_not_loaded_is_refused(client: CriClient, node: Node, pods: Pods) -> None:
