@@ -88,7 +88,8 @@ def shims() -> dict[str, int]:
 def run(containerd: Containerd, name: str, script: str, *options: str) -> list[str]:
     """The arguments of ctr that run `script` with our shim."""
     rootfs = str(containerd.base / "bundle/rootfs")
-    return ["run", "--runtime", RUNTIME, *options, "--rootfs", rootfs, name, "/bin/sh", "-c", script]
+    fifos = ["--fifo-dir", str(containerd.base / "fifos")]  # ctr leaves those of detached containers
+    return ["run", "--runtime", RUNTIME, *fifos, *options, "--rootfs", rootfs, name, "/bin/sh", "-c", script]
 
 
 def status(containerd: Containerd, name: str) -> str:
