@@ -6,8 +6,8 @@ import contextlib
 import errno
 import itertools
 import os
-import secrets
 import stat
+from collections.abc import Iterator
 
 from core.linux.openat2 import RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
 
@@ -34,6 +34,21 @@ def make_dirs(path: str, mode: int) -> None:
         raise NotADirectoryError(errno.ENOTDIR, "make_dirs: something else is in the way", path)
     if stat.S_IMODE(found) != mode:
         os.chmod(path, mode)
+
+
+@contextlib.contextmanager
+def temporary_dir() -> Iterator[str]:
+    """A directory that nobody else enters, below /tmp so that sockets fit in it; removed when the block ends. A crash
+    leaves it to whatever tidies /tmp.
+
+    Not tempfile: every shim would pay for what that imports (random reseeds itself after each fork).
+    """
+    path = f"/tmp/crisp-{os.urandom(16).hex()}"  # noqa: S108 - not to be guessed, and mkdir takes no existing one
+    os.mkdir(path, 0o700)
+    try:
+        yield path
+    finally:
+        remove_tree(path)
 
 
 def fsync_dir(path: str) -> None:
@@ -70,7 +85,7 @@ def remove_tree(path: str) -> None:
 def _remove_dir(dir_fd: int, name: str, top_fd: int | None, depth: int) -> None:
     """Remove directory `name`. One that lies too deep is moved up into `top_fd`, whose own loop finds it there."""
     if top_fd is not None and depth > MAX_DEPTH:
-        os.rename(name, f".{secrets.token_hex(8)}", src_dir_fd=dir_fd, dst_dir_fd=top_fd)
+        os.rename(name, f".{os.urandom(8).hex()}", src_dir_fd=dir_fd, dst_dir_fd=top_fd)
         return
     fd = openat2(dir_fd, name, _OPEN, 0, RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS)
     try:

@@ -15,7 +15,6 @@ from core import log
 from core.linux import prctl
 from core.zygote import jobs
 from core.zygote.server import Server
-from core.zygote.warm import warm_up
 from core.zygote.wire import CONTROL_FD
 
 
@@ -27,12 +26,10 @@ def main() -> None:
     os.umask(0o022)
     os.chdir("/")
     prctl.set_thp_disable(True)  # the first write of a child would copy 2 MiB of a shared huge page
-    gc.disable()  # garbage here would be holes there: what a child frees or marks it must copy
+    gc.disable()  # nor collected below: the holes would be all over the heap, and each child fills them with its own
     jobs.preload(config["jobs"])
-    warm_up()
     setproctitle.setproctitle("crisp-zygote")
     prctl.set_name("crisp-zygote")
-    gc.collect()
     gc.freeze()
     with socket.socket(fileno=CONTROL_FD) as control:
         Server(control, config["jobs"]).serve()

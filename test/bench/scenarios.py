@@ -72,13 +72,13 @@ def _one_life(client: CriClient, timer: Timer, name: str, image: str, logs: Path
 def density(daemon: Daemon, image: str, logs: Path) -> Figures:
     """Many pods at once: how fast they start, what each takes, how fast they are listed."""
     with daemon.client() as client:
-        before = pss_of(tree_of(daemon.process.pid))
+        before = pss_of(_own_processes(daemon))
         started = time.perf_counter()
         with ThreadPoolExecutor(PARALLEL) as pool:
             names = [f"dense-{index}" for index in range(PODS)]
             pods = [pod for pod, _ in pool.map(lambda name: start_pod(client, name, logs, image, SLEEP), names)]
         rate = PODS / (time.perf_counter() - started)
-        after = pss_of(tree_of(daemon.process.pid)) + pss_of(_shims(daemon))
+        after = pss_of(_own_processes(daemon))
         timer = Timer()
         for _ in range(ROUNDS):
             timer.call(f"ListContainers of {PODS}", client.ListContainers, api.ListContainersRequest())
@@ -88,11 +88,17 @@ def density(daemon: Daemon, image: str, logs: Path) -> Figures:
     return {"pods/s": rate, "MiB per pod": per_pod, "idle daemon MiB": before / MIB, **timer.medians()}
 
 
+def _own_processes(daemon: Daemon) -> set[int]:
+    """The daemon, what it has started and the shims; not what runs inside containers."""
+    shims = _shims(daemon)
+    inside = {pid for shim in shims for pid in tree_of(shim)[1:]}
+    return {*tree_of(daemon.process.pid), *shims} - inside
+
+
 def _shims(daemon: Daemon) -> list[int]:
-    own = set(tree_of(daemon.process.pid))
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) not in own:
+        if entry.name.isdigit():
             try:
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:

@@ -8,13 +8,18 @@ from pathlib import Path
 
 def pss_of(pids: Iterable[int]) -> int:
     """Proportional set size of the processes together, in bytes; a process that is gone counts nothing."""
-    return sum(_pss(pid) for pid in pids)
+    return sum(_rollup(pid, "Pss") for pid in pids)
 
 
-def _pss(pid: int) -> int:
+def private_of(pid: int) -> int:
+    """Bytes that the process has written and shares with no other."""
+    return _rollup(pid, "Private_Dirty")
+
+
+def _rollup(pid: int, key: str) -> int:
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(f"{key}:"):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
