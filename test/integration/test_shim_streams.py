@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -282,6 +283,22 @@ async def test_execs_in_flight_all_end_with_the_container(running: ShimNode) -> 
         await running.wait(lambda: bool(running.exits))
     assert {end for end in ends if isinstance(end, int)} <= {137}
     assert await running.tasks.pids("pod", "c") == ()
+
+
+async def test_strangers_are_hung_up_on_though_the_socket_lets_them_in(running: ShimNode) -> None:
+    directory = running.state / "sandboxes/pod"
+    assert (directory / "streams.sock").stat().st_mode & 0o777 == 0o600
+    directory.chmod(0o711)
+    (directory / "streams.sock").chmod(0o666)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
+        stranger.settimeout(10)
+        with contextlib.chdir(directory):  # the directories above let nobody in
+            os.seteuid(65534)
+            try:
+                stranger.connect("streams.sock")
+            finally:
+                os.seteuid(0)
+        assert await asyncio.to_thread(stranger.recv, 1) == b""
 
 
 async def test_a_dead_shim_ends_the_exec(pod: ShimNode) -> None:
