@@ -107,8 +107,13 @@ def no_input() -> int:
 def no_output(until: contextlib.ExitStack) -> int:
     """A stdout that is read and dropped `until` closes. Not /dev/null, see no_input."""
     read, write = pipe()
-    until.callback(Pump(read, lambda _: None).close)
+    drop_output(read, until)
     return write
+
+
+def drop_output(fd: int, until: contextlib.ExitStack) -> None:
+    """Read `fd`, which it owns, and drop what comes `until` closes."""
+    until.callback(Pump(fd, lambda _: None).close)
 
 
 def open_stdin(path: str) -> tuple[int, int]:

@@ -133,15 +133,24 @@ async def test_what_an_exec_is_given_comes_back_whole(running: ShimNode) -> None
     await streams.close()
 
 
-async def test_streams_that_nobody_wants_are_at_their_end_or_dropped_and_never_a_device_of_the_node(
-    running: ShimNode,
-) -> None:
-    command = "cat; yes | head -c 2000000 >&2; echo out; readlink /proc/self/fd/0; readlink /proc/self/fd/2"
-    streams = await execute(running, command, stdin=False, stderr=False)
+@pytest.mark.parametrize("terminal", [False, True])
+async def test_what_nobody_wants_to_read_holds_nothing_up(running: ShimNode, terminal: bool) -> None:
+    command = "cat; cat /bin/busybox; cat /bin/busybox >&2"
+    streams = await execute(running, command, terminal=terminal, stdin=terminal, stdout=False, stderr=False)
+    assert (streams.stdout, streams.stderr) == (None, None)
+    if streams.stdin:
+        await streams.stdin.write(b"\x04")
+    async with asyncio.timeout(20):
+        assert await streams.wait() == 0
+    await streams.close()
+
+
+async def test_no_stream_of_an_exec_is_the_nodes_own_device(running: ShimNode) -> None:
+    streams = await execute(running, "for fd in 0 1 2; do readlink /proc/self/fd/$fd; done", stdin=False, stderr=False)
     assert streams.stdin is None
     assert streams.stderr is None
-    out, *links = (await read_all(streams.stdout)).decode().split()
-    assert out == "out"
+    links = (await read_all(streams.stdout)).decode().split()
+    assert len(links) == 3
     assert all(link.startswith("pipe:") for link in links)
     await streams.close()
 
