@@ -189,15 +189,19 @@ class Container:
                 await self.runtime.kill_all(self.id, signal.SIGKILL)
 
     async def kill(self, signum: int, *, everything: bool = False) -> None:
-        """Signal the first process, or all of them. Success when it has exited."""
+        """Signal the first process, or all of them. Success when it has exited.
+
+        Raises FailedPrecondition while it is being created.
+        """
+        if self.process is None:
+            raise FailedPrecondition(f"container {self.id} is being created: nothing to kill yet")
         if self.exit is not None:
             return
         self._killed = self._killed or signum == signal.SIGKILL
         if everything and signum != signal.SIGKILL:
             await self.runtime.kill_all(self.id, signum)
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signum)  # our child, not reaped yet: the pid is no other's
+        self.process.kill(signum)
 
     def require_running(self) -> None:
         """Raises FailedPrecondition, also when its first process has ended and its log is being drained."""

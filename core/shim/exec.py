@@ -73,10 +73,9 @@ class Exec:
         self.exited.set()
 
     def kill(self, signum: int) -> None:
-        """Success when it has exited."""
-        if self.pid and self.exit is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signum)
+        """Success when it has exited, or was not started."""
+        if self.process:
+            self.process.kill(signum)
 
     def close_stdin(self) -> None:
         """As Container's."""

@@ -19,6 +19,7 @@ from typing import Any
 import setproctitle
 
 from core.api import crisp_shim_pb2, sandbox_pb2, task_v2_pb2, task_v3_pb2
+from core.errdefs import CrispError
 from core.files.atomic import write_atomic
 from core.linux import prctl
 from core.linux.cgroup import write_file
@@ -93,7 +94,8 @@ async def serve(sandbox_id: str, directory: str, events: str, namespace: str, li
         await publisher.wait_empty(FAREWELL)
         publishing.cancel()
         for container in containers.list():
-            await container.kill(signal.SIGKILL, everything=True)
+            with contextlib.suppress(CrispError):
+                await container.kill(signal.SIGKILL, everything=True)
 
 
 def _save_identity(directory: str) -> None:

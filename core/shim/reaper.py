@@ -21,6 +21,11 @@ class Process:
     pid: int
     exit: asyncio.Future[int]
 
+    def kill(self, signum: int) -> None:
+        """Success when it has ended: from then on the pid may be another's."""
+        if not self.exit.done():
+            os.kill(self.pid, signum)
+
 
 class Reaper:
     """The only caller of waitpid(2) in this process."""

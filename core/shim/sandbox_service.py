@@ -17,7 +17,7 @@ from core.failpoint import failpoint
 from core.linux.ns import pin
 from core.shim.init import start_init
 from core.shim.namespaces import FLAGS, make_namespaces, make_shm, remove_namespaces
-from core.shim.reaper import Reaper
+from core.shim.reaper import Process, Reaper
 
 READY, NOT_READY = "SANDBOX_READY", "SANDBOX_NOTREADY"
 
@@ -33,7 +33,7 @@ class SandboxService:
         self._reaper = reaper
         self._shutdown = shutdown
         self._created_at = 0
-        self._init = 0
+        self._init: Process | None = None
         self._stopped = asyncio.Event()
 
     async def create_sandbox(
@@ -69,13 +69,13 @@ class SandboxService:
     def _start_init(self, names: list[str], user: str) -> None:
         os.makedirs(self._namespaces, mode=0o700, exist_ok=True)
         os.makedirs(self._root, mode=0o700, exist_ok=True)
-        paths = tuple(os.path.join(self._namespaces, name) for name in names)
-        self._init = start_init(paths, self._root, user and os.path.join(self._namespaces, user))
-        self._reaper.watch(self._init)
-        pin(f"/proc/{self._init}/ns/pid", os.path.join(self._namespaces, "pid"))
+        pinned = tuple(os.path.join(self._namespaces, name) for name in names)
+        init = start_init(pinned, self._root, user and os.path.join(self._namespaces, user))
+        self._init = self._reaper.watch(init)
+        pin(f"/proc/{self._init.pid}/ns/pid", os.path.join(self._namespaces, "pid"))
 
     async def start_sandbox(self, _request: sandbox_pb2.StartSandboxRequest) -> sandbox_pb2.StartSandboxResponse:
-        return sandbox_pb2.StartSandboxResponse(pid=self._init or os.getpid(), created_at=self._created())
+        return sandbox_pb2.StartSandboxResponse(pid=self._pid(), created_at=self._created())
 
     async def platform(self, _request: sandbox_pb2.PlatformRequest) -> sandbox_pb2.PlatformResponse:
         machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
@@ -98,7 +98,7 @@ class SandboxService:
         ready = self._created_at and not self._stopped.is_set()
         return sandbox_pb2.SandboxStatusResponse(
             sandbox_id=self._id,
-            pid=self._init or os.getpid(),
+            pid=self._pid(),
             state=READY if ready else NOT_READY,
             created_at=self._created(),
         )
@@ -115,9 +115,12 @@ class SandboxService:
 
     def _remove(self) -> None:
         if self._init:
-            os.kill(self._init, signal.SIGKILL)  # our child: reaped by nobody else, and 0 once we have killed it
-            self._init = 0
+            self._init.kill(signal.SIGKILL)
+            self._init = None
         remove_namespaces(self._namespaces, self._shm)
+
+    def _pid(self) -> int:
+        return self._init.pid if self._init else os.getpid()
 
     def _created(self) -> Timestamp:
         stamp = Timestamp()
