@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from core.tasks.streams import ContainerStreams
+from cri.streaming.http import HEAD_TIMEOUT
 
 CREATION_TIMEOUT = 30.0
 """Seconds for a client to open the streams that belong together, as both peers have it."""
@@ -20,3 +21,4 @@ class StreamingDeps:
     idle_timeout: float
     """Seconds without a byte after which a client is hung up on."""
     creation_timeout: float = CREATION_TIMEOUT
+    head_timeout: float = HEAD_TIMEOUT

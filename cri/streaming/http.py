@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import h11
 
-from cri.streaming.wire import LINGER, READ, SocketWire, hang_up
+from cri.streaming.wire import READ, SHORT_LINGER, SocketWire, hang_up
 
 MAX_HEAD = 16 << 10
 """Bytes of the request line and headers: Go's clients send some hundred, and proxies add to them."""
@@ -58,9 +58,9 @@ class Exchange:
         self.request = Request(method="", path="", headers=())
         """What the client wants, after `read`."""
 
-    async def read(self) -> None:
-        """Read the request. Raises Refused (malformed, too big), EOFError (gone), TimeoutError after HEAD_TIMEOUT."""
-        async with asyncio.timeout(HEAD_TIMEOUT):
+    async def read(self, timeout: float) -> None:
+        """Read the request. Raises Refused (malformed, too big), EOFError (gone), TimeoutError after `timeout` s."""
+        async with asyncio.timeout(timeout):
             while (event := self._next_event()) is h11.NEED_DATA:
                 self._http.receive_data(await self._read())
         if not isinstance(event, h11.Request):
@@ -95,7 +95,7 @@ class Exchange:
             reason = http.HTTPStatus(refused.status).phrase
             response = h11.Response(status_code=refused.status, headers=headers, reason=reason.encode())
             self._writer.write((self._http.send(response) or b"") + (self._http.send(h11.Data(data=body)) or b""))
-        await SocketWire(self._reader, self._writer).close(LINGER)
+        await SocketWire(self._reader, self._writer).close(SHORT_LINGER)
 
     async def abandon(self) -> None:
         """Hang up without an answer."""

@@ -16,6 +16,7 @@ from core.log import get_logger
 from cri import api
 from cri.streaming.deps import StreamingDeps
 from cri.streaming.http import HEAD_TIMEOUT, Exchange, Refused
+from cri.streaming.http import Request as HttpRequest
 from cri.streaming.portforward.serve import serve_port_forward
 from cri.streaming.remotecommand.serve import serve_remote_command
 from cri.streaming.tls import Certificates, TlsFiles
@@ -25,7 +26,7 @@ from cri.streaming.wire import READ
 log = get_logger(__name__)
 
 MAX_STRANGERS = 128
-"""Connections that have not shown a token yet, at a time; each has HEAD_TIMEOUT. More are hung up on at once."""
+"""Clients that have not shown a token yet, at a time; each has HEAD_TIMEOUT for it. More are hung up on at once."""
 
 Request = api.ExecRequest | api.AttachRequest | api.PortForwardRequest
 
@@ -106,30 +107,41 @@ class StreamingServer:
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
-            request = await self._identify(exchange)
-            match request:
-                case api.PortForwardRequest():
-                    await serve_port_forward(self._deps, exchange, request)
-                case _:
-                    await serve_remote_command(self._deps, exchange, request)
-        except Refused as refused:
-            await exchange.refuse(refused)
+            request = await self._welcome(exchange)
+            if request is not None:
+                await self._do(exchange, request)
         except (EOFError, TimeoutError):
             await exchange.abandon()
         except Exception:
             log.exception("streaming failed")
             await exchange.abandon()
 
-    async def _identify(self, exchange: Exchange) -> Request:
-        """What the token of the client stands for. Raises as `Exchange.request`; Refused also for an unknown token."""
+    async def _welcome(self, exchange: Exchange) -> Request | None:
+        """What the client may have; None for one that was refused. Raises EOFError (gone), TimeoutError."""
         try:
-            await exchange.read()
+            await exchange.read(self._deps.head_timeout)
+            return self._redeem(exchange.request)
+        except Refused as refused:
+            await exchange.refuse(refused)
+            return None
         finally:
             self.strangers -= 1
-        if exchange.request.method not in ("GET", "POST"):
+
+    def _redeem(self, request: HttpRequest) -> Request:
+        """What the token in the URL stands for, which is used up. Raises Refused."""
+        if request.method not in ("GET", "POST"):
             raise Refused(405, "want GET or POST", [("Allow", "GET, POST")])
-        found = _PATH.fullmatch(exchange.request.path)
-        request = self._tokens.take(found[2]) if found else None
-        if request is None or not found or _KINDS[type(request)] != found[1]:
+        found = _PATH.fullmatch(request.path)
+        wanted = self._tokens.take(found[2]) if found else None
+        if wanted is None or not found or _KINDS[type(wanted)] != found[1]:
             raise Refused(404, "no such stream: a URL is good for one client, within a minute")
-        return request
+        return wanted
+
+    async def _do(self, exchange: Exchange, request: Request) -> None:
+        try:
+            if isinstance(request, api.PortForwardRequest):
+                await serve_port_forward(self._deps, exchange, request)
+            else:
+                await serve_remote_command(self._deps, exchange, request)
+        except Refused as refused:
+            await exchange.refuse(refused)

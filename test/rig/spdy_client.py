@@ -43,6 +43,7 @@ class HttpClient:
         assert parts.hostname and parts.port
         self.url = url
         self.socket = socket.create_connection((parts.hostname, parts.port), timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as Go's clients do
         if parts.scheme == "https":
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -94,6 +94,7 @@ async def streaming(
     *,
     idle_timeout: float = 60,
     creation_timeout: float = 30,
+    head_timeout: float = 10,
     address: str = "127.0.0.1",
     port: int = 0,
     tls: TlsFiles | None = None,
@@ -102,7 +103,11 @@ async def streaming(
     async with asyncio.TaskGroup() as group:
         containers = PlayedContainers(group, play)
         deps = StreamingDeps(
-            containers=containers, dial=dial, idle_timeout=idle_timeout, creation_timeout=creation_timeout
+            containers=containers,
+            dial=dial,
+            idle_timeout=idle_timeout,
+            creation_timeout=creation_timeout,
+            head_timeout=head_timeout,
         )
         server = StreamingServer(deps, Listen(address=address, port=port, tls=tls))
         await server.start()

@@ -1,35 +1,15 @@
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-
 import aiohttp
 import pytest
 
 from cri.streaming.spdy.frames import Data, Frame, FrameReader, SynReply, SynStream
 from cri.streaming.spdy.headers import HeaderWriter
+from rig.echo import echoing
 from rig.streaming import streaming
 from rig.websocket_client import connected, received
 
 V4, TUNNEL = "v4.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"
-
-
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
-
-
-@contextlib.asynccontextmanager
-async def echoing() -> AsyncIterator[int]:
-    """A server that sends everything back; its port."""
-    server = await asyncio.start_server(_echo, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
 
 
 async def test_port_forward_has_two_channels_for_each_port() -> None:

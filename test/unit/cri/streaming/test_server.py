@@ -131,3 +131,15 @@ async def test_the_end_of_the_daemon_hangs_up_on_clients() -> None:
         await rig.server.stop()
         assert await hung_up
         session.close()
+
+
+async def test_a_client_that_says_nothing_is_hung_up_on() -> None:
+    async with streaming(head_timeout=0.1) as rig:
+
+        def client() -> bool:
+            with HttpClient(rig.exec_url()) as slow:
+                slow.socket.sendall(b"POST /exec/")
+                return slow.closed()
+
+        assert await off(client)
+        assert not rig.server.strangers
