@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,17 +196,22 @@ def test_a_container_that_does_not_run_gets_no_clients(client: CriClient, contai
         assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
-def test_sessions_cut_at_random_moments_leave_nothing(client: CriClient, node: Node, container: str) -> None:
+def held(node: Node) -> tuple[int, int]:
+    """Processes and descriptors of the daemon and its pods."""
     assert node.process
     daemon = node.process.pid
+    pids = {daemon, *(pid for shim in node.processes() for pid in tree_of(shim))}
+    return len(pids), sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (daemon, *node.processes()))
+
+
+def wait_held(node: Node, before: tuple[int, int]) -> None:
+    wait_until(lambda: all(now <= then for now, then in zip(held(node), before)), f"as before: {before}")
+
+
+def test_sessions_cut_at_random_moments_leave_nothing(client: CriClient, node: Node, container: str) -> None:
     chance = random.Random(7)
-
-    def held() -> tuple[int, int]:
-        everything = {daemon, *(pid for shim in node.processes() for pid in tree_of(shim))}
-        return len(everything), sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in (daemon, *node.processes()))
-
     Kubectl(exec_url(client, container, "true"), "stdin", "stdout", "stderr").end()
-    before = held()
+    before = held(node)
     for number in range(60):
         tty = bool(number % 2)
         url = exec_url(client, container, "sh", "-c", "cat; sleep 5", tty=tty)
@@ -212,7 +219,42 @@ def test_sessions_cut_at_random_moments_leave_nothing(client: CriClient, node: N
         kubectl.type(b"x" * chance.randrange(100_000))
         time.sleep(chance.random() / 20)  # the random moment
         kubectl.session.close()
-    wait_until(lambda: all(now <= then for now, then in zip(held(), before)), f"as before: {before}")
+    wait_held(node, before)
+
+
+def test_sizes_for_a_command_that_never_runs_leave_nothing(client: CriClient, node: Node, container: str) -> None:
+    """CVE-2022-23471."""
+    Kubectl(exec_url(client, container, "true"), "stdin", "stdout", "stderr").end()
+    before = held(node)
+    for _ in range(20):
+        kubectl = Kubectl(exec_url(client, container, "/nope", tty=True), "stdin", "stdout", "resize")
+        sizes = b'{"Width":80,"Height":24}\n' * 10_000
+        with contextlib.suppress(ConnectionError):
+            kubectl.session.send(Data(stream_id=kubectl.ids["resize"], data=sizes))
+        kubectl.session.close()
+    wait_held(node, before)
+
+
+def test_attaches_that_are_cut_leave_nothing_and_others_notice_nothing(
+    client: CriClient, node: Node, pods: Pods
+) -> None:
+    """CVE-2025-64329."""
+    config = node.container("while read line; do echo got $line; done")
+    config.stdin = True
+    _, container = pods.start("", config=config)
+    stays = Kubectl(attach_url(client, container), "stdin", "stdout", "stderr")
+    stays.type(b"0\n")
+    stays.until_shown(b"got 0\n")
+    before = held(node)
+    for number in range(1, 101):
+        cut = Kubectl(attach_url(client, container), "stdin", "stdout", "stderr")
+        cut.session.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        cut.session.close()
+        stays.type(b"%d\n" % number)
+    stays.until_shown(b"got 100\n")
+    assert stays.shown() == b"".join(b"got %d\n" % number for number in range(101))
+    wait_held(node, before)
+    stays.session.close()
 
 
 def test_clients_end_with_the_daemon_and_the_container_does_not(client: CriClient, node: Node, container: str) -> None:
