@@ -1,5 +1,7 @@
-"""The one HTTP request of a connection: refused with a status, or upgraded to something else. Never a redirect: the
-kubelet would follow it with its credentials (CVE-2020-8559)."""
+"""The one HTTP request of a connection: refused with a status, or upgraded to something else.
+
+Never a redirect: the kubelet would follow it with its credentials (CVE-2020-8559).
+"""
 
 from __future__ import annotations
 

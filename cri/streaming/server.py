@@ -1,6 +1,5 @@
-"""The streaming server: URLs that the kubelet hands to its clients, and what is behind each.
-
-/exec/<token>   /attach/<token>   /portforward/<token>
+"""The streaming server: the kubelet gets a URL for each Exec, Attach and PortForward and hands it, or a proxy to it, to
+its client. The token at the end of the URL is what the request waits under.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from core.errdefs import Cancelled
 from cri.streaming.remotecommand.resize import SizeReader
+from cri.streaming.spdy.events import DataReceived, Event
 from cri.streaming.spdy.frames import ProtocolError
-from cri.streaming.spdy.session import DataReceived, Event, Session
+from cri.streaming.spdy.session import Session
 from cri.streaming.websocket.channels import V5, Channels
 from cri.streaming.websocket.connection import WebSocket
 

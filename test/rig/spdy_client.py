@@ -11,18 +11,9 @@ import urllib.parse
 from collections import defaultdict
 from typing import Self
 
-from cri.streaming.spdy.frames import (
-    Data,
-    Frame,
-    FrameReader,
-    GoAway,
-    Ping,
-    RstStream,
-    SynReply,
-    SynStream,
-    WindowUpdate,
-)
+from cri.streaming.spdy.frames import Data, Frame, GoAway, Ping, RstStream, SynReply, SynStream, WindowUpdate
 from cri.streaming.spdy.headers import HeaderWriter
+from cri.streaming.spdy.reader import FrameReader
 
 
 def request(url: str, headers: dict[str, str], method: str = "POST") -> bytes:

@@ -9,17 +9,9 @@ from collections.abc import Callable, Mapping
 from core.errdefs import Cancelled
 from core.log import get_logger
 from cri.streaming.inbox import Backlog, Inbox
+from cri.streaming.spdy.events import DataReceived, Event, StreamEnded, StreamOpened, StreamReset, WindowOpened
 from cri.streaming.spdy.frames import ProtocolError
-from cri.streaming.spdy.session import (
-    SESSION,
-    DataReceived,
-    Event,
-    Session,
-    StreamEnded,
-    StreamOpened,
-    StreamReset,
-    WindowOpened,
-)
+from cri.streaming.spdy.session import SESSION, Session
 from cri.streaming.wire import LINGER, SHORT_LINGER, Wire
 
 log = get_logger(__name__)

@@ -2,9 +2,7 @@
 
     stream   SYN_STREAM ─▶ open ─▶ FIN of one side ─▶ FIN of the other ─▶ gone       RST_STREAM of either: gone at once
 
-Windows. We tell the peer ours. Kubernetes' own clients (moby/spdystream) have no flow control at all: they neither heed
-a window nor open ours, so a session that waited for them would stand still after 64 KiB. So the peer's windows count
-from its first WINDOW_UPDATE or SETTINGS on, and what a peer sends beyond ours is held back by not reading from it.
+Flow control is in `cri.streaming.spdy.windows`.
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cri.streaming.flood import IdleFrames
+from cri.streaming.spdy.events import DataReceived, Event, StreamEnded, StreamOpened, StreamReset, WindowOpened
 from cri.streaming.spdy.frames import (
     Data,
     Frame,
-    FrameReader,
     GoAway,
     Headers,
     Ping,
@@ -32,62 +30,18 @@ from cri.streaming.spdy.frames import (
     data_head,
 )
 from cri.streaming.spdy.headers import HeaderReader, HeaderWriter
+from cri.streaming.spdy.reader import FrameReader
+from cri.streaming.spdy.windows import DEFAULT_WINDOW, SESSION_WINDOW, STREAM_WINDOW, Window, Windows
 
 MAX_STREAMS = 4096
 """Open at a time: 2,048 forwarded connections, or one exec of five. The others are refused (CVE-2026-35469)."""
-DEFAULT_WINDOW = 64 << 10
-"""Bytes, of a stream and of the session, until somebody says otherwise (sections 2.6.8 and 2.6.4)."""
-SESSION_WINDOW = 1 << 20
-"""Bytes that a peer may send ahead of those who read, on all streams together."""
-STREAM_WINDOW = 256 << 10
-"""Bytes that a peer may send ahead on one stream: one that stands still leaves room for the others."""
-MAX_WINDOW = 2**31 - 1
 SESSION = 0
 """The stream id by which WINDOW_UPDATE means the session."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOpened:
-    stream_id: int
-    headers: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataReceived:
-    stream_id: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamEnded:
-    """The peer sends nothing more on the stream."""
-
-    stream_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamReset:
-    """The peer has ended the stream both ways."""
-
-    stream_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowOpened:
-    """Something may be sent again, on this or, with SESSION, on any stream."""
-
-    stream_id: int
-
-
-Event = StreamOpened | DataReceived | StreamEnded | StreamReset | WindowOpened
-
-
 @dataclass(slots=True, kw_only=True)
 class _Stream:
-    window: int
-    """Bytes that the peer takes now; below 0 when it has lowered it."""
-    credit: int = 0
-    """Bytes that were read from us and not told to the peer."""
+    window: Window
     sent_fin: bool = False
     got_fin: bool = False
 
@@ -103,9 +57,7 @@ class Session:
         self._out: list[bytes] = []
         self._streams: dict[int, _Stream] = {}
         self._last_stream = 0
-        self._initial_window = DEFAULT_WINDOW
-        self._session = _Stream(window=DEFAULT_WINDOW)
-        self._windows_count = False
+        self._windows = Windows()
         self._gone = False
         self._received: Mapping[type[Frame], Callable[..., list[Event]]] = {
             Data: self._data,
@@ -153,18 +105,14 @@ class Session:
     def refuse(self, stream_id: int) -> None:
         """Turn down a stream that was opened. Raises ProtocolError when too many had to be."""
         self.reset(stream_id, Status.REFUSED_STREAM)
-        try:
-            self._idle_frame()
-        except ProtocolError:
-            self.go_away(Status.PROTOCOL_ERROR)
-            raise
+        self._idle_frame()
 
     def window(self, stream_id: int) -> int:
         """Bytes that may be sent on the stream now; 0 also when it is gone."""
         stream = self._streams.get(stream_id)
         if stream is None or stream.sent_fin:
             return 0
-        return max(0, min(stream.window, self._session.window)) if self._windows_count else MAX_WINDOW
+        return self._windows.room(stream.window)
 
     def alive(self, stream_id: int) -> bool:
         """Whether either side may still send on the stream."""
@@ -177,9 +125,7 @@ class Session:
 
     def send(self, stream_id: int, data: bytes) -> None:
         """Send `data`, at most `window` bytes of it."""
-        stream = self._streams[stream_id]
-        stream.window -= len(data)
-        self._session.window -= len(data)
+        self._windows.sent(self._streams[stream_id].window, len(data))
         self._out += (data_head(stream_id, len(data), fin=False), data)
 
     def finish(self, stream_id: int) -> None:
@@ -197,10 +143,10 @@ class Session:
 
     def consumed(self, stream_id: int, size: int) -> None:
         """`size` bytes that came on the stream are no longer held here: the peer may send as many more."""
-        self._credit(SESSION, self._session, size, SESSION_WINDOW)
+        self._credit(SESSION, self._windows.session, size)
         stream = self._streams.get(stream_id)
         if stream is not None and not stream.got_fin:
-            self._credit(stream_id, stream, size, STREAM_WINDOW)
+            self._credit(stream_id, stream.window, size)
 
     def go_away(self, status: int = 0) -> None:
         """Take no more streams."""
@@ -211,11 +157,9 @@ class Session:
     def _send(self, frame: SynReply | RstStream | Settings | Ping | GoAway | WindowUpdate) -> None:
         self._out.append(frame.encode())
 
-    def _credit(self, stream_id: int, stream: _Stream, size: int, window: int) -> None:
-        stream.credit += size
-        if stream.credit >= window // 2:  # one frame for many reads
-            self._send(WindowUpdate(stream_id=stream_id, delta=stream.credit))
-            stream.credit = 0
+    def _credit(self, stream_id: int, window: Window, size: int) -> None:
+        if credit := window.consume(size):
+            self._send(WindowUpdate(stream_id=stream_id, delta=credit))
 
     def _ping(self, frame: Ping) -> list[Event]:
         self._idle_frame()
@@ -241,10 +185,10 @@ class Session:
         if stream is None:
             if frame.stream_id > self._last_stream:
                 raise ProtocolError(f"data on stream {frame.stream_id}, which was never opened")
-            self._credit(SESSION, self._session, len(frame.data), SESSION_WINDOW)  # of a stream that we have reset
+            self._credit(SESSION, self._windows.session, len(frame.data))  # of a stream that we have reset
             return []
         if stream.got_fin:
-            self._credit(SESSION, self._session, len(frame.data), SESSION_WINDOW)
+            self._credit(SESSION, self._windows.session, len(frame.data))
             self.reset(frame.stream_id, Status.STREAM_ALREADY_CLOSED)
             return [StreamReset(stream_id=frame.stream_id)]
         if not frame.data and not frame.fin:
@@ -261,7 +205,7 @@ class Session:
             self._idle_frame()
             self._send(RstStream(stream_id=frame.stream_id, status=Status.REFUSED_STREAM))
             return []
-        self._streams[frame.stream_id] = _Stream(window=self._initial_window)
+        self._streams[frame.stream_id] = _Stream(window=self._windows.of_stream())
         opened = StreamOpened(stream_id=frame.stream_id, headers=headers)
         return [opened, *(self._fin(frame.stream_id) if frame.fin else [])]
 
@@ -278,32 +222,28 @@ class Session:
             del self._streams[stream_id]
 
     def _window_update(self, frame: WindowUpdate) -> list[Event]:
-        self._windows_count = True
-        stream = self._session if frame.stream_id == SESSION else self._streams.get(frame.stream_id)
+        if frame.stream_id == SESSION:
+            if not self._windows.widen(self._windows.session, frame.delta):
+                raise ProtocolError("the session's window exceeds 2 GiB")
+            return [WindowOpened(stream_id=SESSION)]
+        stream = self._streams.get(frame.stream_id)
         if stream is None:
             return []
-        stream.window += frame.delta
-        if stream.window <= MAX_WINDOW:
+        if self._windows.widen(stream.window, frame.delta):
             return [WindowOpened(stream_id=frame.stream_id)]
-        if frame.stream_id == SESSION:
-            raise ProtocolError("the session's window exceeds 2 GiB")
         self.reset(frame.stream_id, Status.FLOW_CONTROL_ERROR)
         return [StreamReset(stream_id=frame.stream_id)]
 
     def _settings(self, frame: Settings) -> list[Event]:
         self._idle_frame()
-        window = frame.values.get(Setting.INITIAL_WINDOW_SIZE)
-        if window is None:
+        size = frame.values.get(Setting.INITIAL_WINDOW_SIZE)
+        if size is None:
             return []
-        if window > MAX_WINDOW:
-            raise ProtocolError(f"initial window of {window} bytes")
-        self._windows_count = True
-        change, self._initial_window = window - self._initial_window, window
-        for stream in self._streams.values():
-            stream.window += change
+        self._windows.set_initial(size, (stream.window for stream in self._streams.values()))
         return [WindowOpened(stream_id=SESSION)]
 
     def _idle_frame(self) -> None:
         """Count a frame that carries nothing. Raises ProtocolError."""
         if self._idle_frames.flood():
+            self.go_away(Status.PROTOCOL_ERROR)
             raise ProtocolError("too many frames that carry nothing")

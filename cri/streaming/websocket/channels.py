@@ -1,8 +1,10 @@
 """Numbered channels in one WebSocket, Kubernetes' `channel.k8s.io`: each message begins with its channel.
 
-binary   one byte: 0, 1, …              then the bytes
-base64   one digit: "0", "1", …         then the bytes in base64, as text
-v5       binary, and 255 followed by the byte of a channel: the sender has no more for it
+    binary   one byte: 0, 1, …          then the bytes
+    base64   one digit: "0", "1", …     then the bytes in base64, as text
+    v5       binary, and 255 followed by the byte of a channel: the sender has no more for it
+
+Messages are not held but handed on piece by piece, except those that are of use only as a whole.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from cri.streaming.spdy.frames import Data, Frame, FrameReader, SynReply, SynStream
+from cri.streaming.spdy.frames import Data, Frame, SynReply, SynStream
 from cri.streaming.spdy.headers import HeaderWriter
+from cri.streaming.spdy.reader import FrameReader
 from rig.echo import echoing
 from rig.streaming import streaming
 from rig.websocket_client import connected, received

@@ -5,10 +5,10 @@ import struct
 import pytest
 
 from cri.streaming.flood import MAX_IDLE_FRAMES
+from cri.streaming.spdy.events import DataReceived, Event, StreamEnded, StreamOpened, StreamReset, WindowOpened
 from cri.streaming.spdy.frames import (
     Data,
     Frame,
-    FrameReader,
     GoAway,
     Ping,
     ProtocolError,
@@ -22,20 +22,9 @@ from cri.streaming.spdy.frames import (
     WindowUpdate,
 )
 from cri.streaming.spdy.headers import HeaderWriter
-from cri.streaming.spdy.session import (
-    DEFAULT_WINDOW,
-    MAX_STREAMS,
-    SESSION,
-    SESSION_WINDOW,
-    STREAM_WINDOW,
-    DataReceived,
-    Event,
-    Session,
-    StreamEnded,
-    StreamOpened,
-    StreamReset,
-    WindowOpened,
-)
+from cri.streaming.spdy.reader import FrameReader
+from cri.streaming.spdy.session import MAX_STREAMS, SESSION, Session
+from cri.streaming.spdy.windows import DEFAULT_WINDOW, SESSION_WINDOW, STREAM_WINDOW
 
 
 class Peer:

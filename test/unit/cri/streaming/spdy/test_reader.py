@@ -7,10 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cri.streaming.spdy.frames import (
-    MAX_CONTROL,
     Data,
     Frame,
-    FrameReader,
     GoAway,
     Headers,
     Ping,
@@ -23,6 +21,7 @@ from cri.streaming.spdy.frames import (
     Unknown,
     WindowUpdate,
 )
+from cri.streaming.spdy.reader import MAX_CONTROL, FrameReader
 
 FRAMES = [
     SynStream(stream_id=1, block=b"block", fin=True),
