@@ -65,7 +65,7 @@ async def run(containers: ContainerStreams, request: Request, client: Client) ->
         return
     except CrispError as exc:
         status = failed(f"{kind} in container {request.container_id}: {exc}")
-    log.info(f"{kind} ended", container_id=request.container_id, exit_code=status.exit_code, error=status.message)
+    log.info(f"{kind} ended", container_id=request.container_id, exit_code=status.exit_code, result=status.message)
     await client.end(status)
 
 

@@ -33,7 +33,7 @@ SUCCESS = Status()
 
 def exited(code: int) -> Status:
     """`code` is 0-255."""
-    return Status(message=f"command terminated with exit code {code}", exit_code=code) if code else SUCCESS
+    return Status(message=f"command terminated with exit code {code}" if code else "", exit_code=code)
 
 
 def failed(what: str) -> Status:
