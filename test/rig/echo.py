@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -18,10 +19,13 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 @contextlib.asynccontextmanager
-async def echoing(serve: Serve = echo) -> AsyncIterator[int]:
-    """Serve connections by `serve` in the block; the port."""
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+async def echoing(serve: Serve = echo, *, receive: int = 0) -> AsyncIterator[int]:
+    """Serve connections by `serve` in the block; the port. `receive` bytes wait in the kernel, 0 for its own choice."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    if receive:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    server = await asyncio.start_server(serve, sock=listener)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield listener.getsockname()[1]
     finally:
         server.close()

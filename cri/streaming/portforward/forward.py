@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from core.tasks.streams import ByteSink, ByteSource
 from cri.streaming.wire import READ, hang_up
 
 log = get_logger(__name__)
+
+_RESET = struct.pack("ii", 1, 0)
+"""struct linger, socket(7): close(2) drops what is not sent and resets."""
 
 Dial = Callable[[str, int], Awaitable[socket.socket]]
 
@@ -38,7 +42,7 @@ async def forward(dial: Dial, target: Target, data: ByteSource, back: ByteSink, 
         return
     try:
         reader, writer = await asyncio.open_connection(sock=connection, limit=READ)
-        with closing(writer.transport):
+        with reset_on_failure(writer):
             async with asyncio.TaskGroup() as group:
                 group.create_task(_to_pod(data, writer))
                 group.create_task(_from_pod(reader, back))
@@ -50,12 +54,15 @@ async def forward(dial: Dial, target: Target, data: ByteSource, back: ByteSink, 
 
 
 @contextlib.contextmanager
-def closing(transport: asyncio.WriteTransport) -> Iterator[None]:
-    """Abort `transport` at the end, which does nothing to one that was closed in peace."""
+def reset_on_failure(writer: asyncio.StreamWriter) -> Iterator[None]:
+    """Reset the connection when the block fails: closed, it would stay open for as long as the pod does not read."""
     try:
         yield
-    finally:
-        transport.abort()
+    except BaseException:
+        with contextlib.suppress(OSError):  # closed already
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        writer.transport.abort()
+        raise
 
 
 async def _to_pod(data: ByteSource, writer: asyncio.StreamWriter) -> None:

@@ -1,14 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
-from cri.streaming.spdy.frames import Data, Status
+import pytest
+
+from cri.streaming.spdy.frames import Data, RstStream, Status
 from rig.echo import echoing
 from rig.spdy_client import SpdyClient
 from rig.streaming import streaming
 
 PROTOCOL = "portforward.k8s.io"
 off = asyncio.to_thread
+TCP_ESTABLISHED = 1
+
+
+def established(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other side of the connection is there, even while nothing is read from it."""
+    if writer.is_closing():
+        return False
+    info = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    return bool(info[0] == TCP_ESTABLISHED)
 
 
 async def test_half_a_pair_is_reset_in_time_and_the_session_goes_on() -> None:
@@ -72,3 +84,52 @@ async def test_a_pod_that_does_not_read_holds_back_its_own_connection_first() ->
 
         assert await off(client) == b"goes on"
         stuck.set()
+
+
+async def test_a_connection_whose_pod_does_not_read_ends_with_the_clients_reset() -> None:
+    reset = asyncio.Event()
+
+    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while established(writer):
+            await asyncio.sleep(0.005)  # between looks
+        reset.set()
+        writer.close()
+
+    async with echoing(deaf) as port, streaming() as rig:
+
+        def client() -> SpdyClient:
+            session = SpdyClient(rig.forward_url(), PROTOCOL)
+            _, data = session.forward(port, 0)
+            session.socket.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                while True:
+                    session.send(Data(stream_id=data, data=bytes(1 << 16)))
+            return session
+
+        session = await off(client)
+        session.close()
+        await reset.wait()
+
+
+async def test_a_reset_ends_a_connection_that_is_waiting_for_its_pod() -> None:
+    ended = asyncio.Event()
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        while established(writer):
+            await asyncio.sleep(0.005)  # between looks
+        ended.set()
+        writer.close()
+
+    async with echoing(deaf, receive=4096) as port, streaming() as rig:
+
+        def client() -> SpdyClient:
+            session = SpdyClient(rig.forward_url(), PROTOCOL)
+            _, data = session.forward(port, 0)
+            session.send(Data(stream_id=data, data=bytes(512 << 10)))  # more than waits in sockets, less than LIMIT
+            session.send(RstStream(stream_id=data, status=Status.CANCEL))
+            return session
+
+        session = await off(client)
+        await ended.wait()
+        session.close()
