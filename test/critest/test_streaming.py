@@ -120,21 +120,26 @@ def test_the_end_of_the_container_ends_its_execs(client: CriClient, container: s
 
 
 def test_clients_of_an_attach_see_the_same_and_the_log_too(client: CriClient, node: Node, pods: Pods) -> None:
-    config = node.container("while read line; do echo got $line; done; echo bye")
-    config.stdin, config.stdin_once = True, True
+    config = node.container("while read line; do echo got $line; [ $line = two ] && break; done; echo bye")
+    config.stdin = True
     pod, container = pods.start("", config=config)
     first = Kubectl(attach_url(client, container), "stdin", "stdout", "stderr")
     second = Kubectl(attach_url(client, container), "stdin", "stdout", "stderr")
+    for number, kubectl in enumerate((first, second)):
+        kubectl.type(b"%d\n" % number)
+        kubectl.until_shown(b"got %d\n" % number)  # so it has joined
     first.type(b"one\n")
     for kubectl in (first, second):
         kubectl.until_shown(b"got one\n")
     second.session.close()
-    first.type(b"two\n", end=True)
+    first.type(b"two\n")
     assert first.end()["status"] == "Success"
-    assert first.shown() == b"got one\ngot two\nbye\n"
+    assert first.shown() == b"got 0\ngot 1\ngot one\ngot two\nbye\n"
     uid = client.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=pod)).status.metadata.uid
     wait_until(lambda: "bye" in (node.logs / uid / "main.log").read_text(), "the log has it all")
     assert [line.split(" ", 3)[3] for line in (node.logs / uid / "main.log").read_text().splitlines()] == [
+        "got 0",
+        "got 1",
         "got one",
         "got two",
         "bye",
