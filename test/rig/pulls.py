@@ -25,9 +25,10 @@ from core.snapshots.overlay import OverlaySnapshotter
 from core.types import Platform
 from core.zygote.process import ZygoteProcess
 from rig.image_store import MemoryImages
+from rig.patience import patient
 
 AMD64 = Platform(os="linux", architecture="amd64")
-QUICK = Limits(first_pause=0.01, longest_pause=0.02, header_timeout=5, no_progress=2)
+QUICK = Limits(first_pause=0.01, longest_pause=0.02, header_timeout=patient(5), no_progress=2)
 
 
 @dataclasses.dataclass
