@@ -43,7 +43,7 @@ def temporary_dir() -> Iterator[str]:
 
     Not tempfile: every shim would pay for what that imports (random reseeds itself after each fork).
     """
-    path = f"/tmp/crisp-{os.urandom(16).hex()}"  # noqa: S108 - not to be guessed, and mkdir takes no existing one
+    path = f"/tmp/crisp-{os.getpid()}-{os.urandom(16).hex()}"  # noqa: S108 - not to be guessed, and mkdir takes no existing one
     os.mkdir(path, 0o700)
     try:
         yield path

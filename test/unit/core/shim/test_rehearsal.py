@@ -13,7 +13,7 @@ from core.shim.rehearsal import rehearse
 
 def what_there_is() -> tuple[object, ...]:
     """Whatever a forked shim would inherit."""
-    files = sorted(name for name in os.listdir("/tmp") if name.startswith("crisp-"))
+    files = sorted(name for name in os.listdir("/tmp") if name.startswith(f"crisp-{os.getpid()}-"))
     handlers = [signal.getsignal(number) for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM)]
     return len(os.listdir("/proc/self/fd")), files, handlers, threading.active_count()
 
