@@ -56,7 +56,7 @@ def cni_conf(directory: Path, name: str, subnet: str) -> Path:
 
 def start_crisp(base: Path, *, builtin: bool) -> Daemon:
     """crispd as an operator starts it; `builtin` uses the embedded network instead of the plugins."""
-    root = base / "crisp"
+    root = base / ("crisp-builtin" if builtin else "crisp")
     conf_dir = root / "net.d" if builtin else cni_conf(root / "net.d", "benchcrisp0", "10.201.0.0/16")
     config = root / "config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
