@@ -22,6 +22,7 @@ from core.images.images import ImageStore
 from core.images.platforms import host_platform
 from core.images.pull import Puller
 from core.images.remove import Remover
+from core.images.space import space_of_images
 from core.images.verification import ImageVerifier, Policy
 from core.linux.pidfd import boot_id
 from core.log import get_logger
@@ -42,7 +43,7 @@ from core.sandbox.pinned import PinnedController
 from core.shims.bundle import Runtime
 from core.shims.manager import ShimManager
 from core.snapshots.overlay import OverlaySnapshotter
-from core.snapshots.snapshotter import Snapshotter
+from core.snapshots.snapshotter import Snapshotter, Usage
 from core.tasks.service import ShimTasks
 from core.tasks.tasks import Tasks
 from core.zygote.process import ZygoteProcess
@@ -82,6 +83,8 @@ class Core:
     remover: Remover
     collector: Collector
     snapshotter: Snapshotter
+    space_of_images: Callable[[], Usage]
+    """On disk; it may block."""
     zygote: Zygote
     records: RecordStore
     shims: ShimManager
@@ -158,6 +161,7 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
             remover=Remover(images=images, collector=collector, blocking=blocking),
             collector=collector,
             snapshotter=snapshotter,
+            space_of_images=lambda: space_of_images(content, snapshotter),
             zygote=zygote,
             records=MirroredRecords(SqliteRecords(database), os.path.join(config.state, "records")),
             shims=shims,

@@ -320,13 +320,15 @@ class Daemon:
         )
 
     def _image_deps(self) -> ImageDeps:
-        core = self._core
+        core, containers = self._core, self._containers.containers
         return ImageDeps(
             images=core.images,
             puller=core.puller,
             remover=core.remover,
             filesystem=core.filesystem,
             image_root=self._config.root,
+            space_of_images=core.space_of_images,
+            space_of_containers=lambda: self._stats.layers.total(containers.list()),
             clock=time.time_ns,
         )
 

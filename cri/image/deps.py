@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from core.images.images import ImageStore
 from core.images.pull import Puller
 from core.images.remove import Remover
+from core.snapshots.snapshotter import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,9 @@ class ImageDeps:
     remover: Remover
     filesystem: Executor
     image_root: str
-    """The directory that holds content and snapshots: what ImageFsInfo measures."""
+    """The directory that holds content and snapshots, which ImageFsInfo names their filesystem by."""
+    space_of_images: Callable[[], Usage]
+    space_of_containers: Callable[[], Usage]
+    """Both may block, but not for long."""
     clock: Callable[[], int]
     """Nanoseconds since the epoch."""

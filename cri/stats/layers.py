@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from core.errdefs import NotFound
 from core.files.meter import Measured, Meter
+from core.snapshots.snapshotter import Usage
 from cri.store.container import Container
 
 
@@ -24,6 +25,11 @@ class Layers:
             self._meter.wait_counted()
             found = {container.id: self._layer(container) for container in containers}
         return found
+
+    def total(self, containers: Sequence[Container]) -> Usage:
+        """Of all that are counted. Any thread may ask."""
+        known = [measured for measured in self.of(containers).values() if measured]
+        return Usage(size=sum(one.size for one in known), inodes=sum(one.inodes for one in known))
 
     def keep(self, ids: Collection[str]) -> None:
         """Forget all containers but `ids`."""

@@ -7,7 +7,7 @@ A list reply is kept as ready bytes: a `repeated` field of protobuf is the conca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Generic, Protocol, TypeVar
 
@@ -95,7 +95,7 @@ class Store(Generic[T]):
         """By full id only."""
         return self._values.get(id_)
 
-    def list(self) -> Iterable[T]:
+    def list(self) -> tuple[T, ...]:
         return tuple(self._values.values())
 
     def reply(self, wanted: Callable[[T], bool] | None = None) -> bytes:

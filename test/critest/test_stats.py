@@ -71,16 +71,16 @@ def test_a_running_container_tells_every_field(client: CriClient, node: Node, po
     layer = found.writable_layer
     assert 3 * MIB <= layer.used_bytes.value < 4 * MIB
     assert 4 <= layer.inodes_used.value < 20  # the files, the root, and what crun made to mount on
-    assert layer.fs_id.mountpoint == image_filesystem(client)
+    info = client.ImageFsInfo(api.ImageFsInfoRequest())
+    (filesystem,) = info.image_filesystems
+    (image,) = client.ListImages(api.ListImagesRequest()).images
+    assert layer.fs_id == filesystem.fs_id == info.container_filesystems[0].fs_id
+    assert filesystem.used_bytes.value > image.size + layer.used_bytes.value
+    assert filesystem.inodes_used.value > layer.inodes_used.value
     if pressure_is_measured(node):
         assert found.cpu.psi.Some.Total > 0
         assert found.memory.HasField("psi")
         assert found.io.HasField("psi")
-
-
-def image_filesystem(client: CriClient) -> str:
-    info = client.ImageFsInfo(api.ImageFsInfoRequest())
-    return str(info.container_filesystems[0].fs_id.mountpoint)
 
 
 def pid_of(client: CriClient, container: str) -> int:

@@ -1,0 +1,22 @@
+import hashlib
+from pathlib import Path
+
+from core.content.local import LocalContent
+from core.images.space import space_of_images
+from core.snapshots.overlay import OverlaySnapshotter
+from core.snapshots.snapshotter import Usage
+from core.types import Digest
+
+
+def test_blobs_and_committed_layers_are_added_up_as_they_are_known(tmp_path: Path) -> None:
+    content, snapshots = LocalContent(str(tmp_path / "content")), OverlaySnapshotter(str(tmp_path / "snapshots"))
+    assert space_of_images(content, snapshots) == Usage(size=0, inodes=0)
+    data = b"blob"
+    writer = content.writer("ref")
+    writer.write(data)
+    writer.commit(len(data), Digest(f"sha256:{hashlib.sha256(data).hexdigest()}"))
+    for name, parent in (("sha256:1", ""), ("sha256:2", "sha256:1")):
+        snapshots.prepare(f"extract {name}", parent)
+        snapshots.commit(name, f"extract {name}", usage=Usage(size=1000, inodes=10))
+    snapshots.prepare("container", "sha256:2")
+    assert space_of_images(content, snapshots) == Usage(size=2004, inodes=21)
