@@ -46,6 +46,7 @@ from core.snapshots.overlay import OverlaySnapshotter
 from core.snapshots.snapshotter import Snapshotter, Usage
 from core.tasks.service import ShimTasks
 from core.tasks.tasks import Tasks
+from core.telemetry import SILENT, Telemetry
 from core.zygote.process import ZygoteProcess
 from core.zygote.watch import ZygoteWatch
 from core.zygote.zygote import Zygote
@@ -99,7 +100,7 @@ class Core:
 
 
 @contextlib.asynccontextmanager
-async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
+async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncIterator[Core]:
     """The core on its directories, while the block runs. Containers run on after it."""
     make_dirs(config.root, 0o700)
     make_dirs(config.state, 0o711)
@@ -121,9 +122,10 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
                 config_path=config.registry_config,
                 executor=filesystem,
                 keychain=Keychain(config.registry_auth),
+                telemetry=telemetry,
             )
         )
-        network = await _open_network(config, stack, filesystem, group)
+        network = await _open_network(config, stack, filesystem, group, telemetry)
         controller = PinnedController(shims, config.handlers)
         images, holds, blocking = SqliteImages(database), Holds(), Blocking(filesystem)
         content = LocalContent(os.path.join(config.root, "content"))
@@ -142,9 +144,16 @@ async def open_core(config: CoreConfig) -> AsyncIterator[Core]:
             layers_at_once=config.layers_at_once,
             pinned=config.pinned,
             verifier=verifier,
+            telemetry=telemetry,
         )
         collector = Collector(
-            images=images, content=content, snapshots=snapshotter, holds=holds, blocking=blocking, clock=time.time
+            images=images,
+            content=content,
+            snapshots=snapshotter,
+            holds=holds,
+            blocking=blocking,
+            clock=time.time,
+            telemetry=telemetry,
         )
         health = Health(
             {
@@ -200,10 +209,14 @@ async def _check_runtime(binary: str, filesystem: Executor) -> str:
 
 
 async def _open_network(
-    config: CoreConfig, stack: contextlib.AsyncExitStack, executor: Executor, group: asyncio.TaskGroup
+    config: CoreConfig,
+    stack: contextlib.AsyncExitStack,
+    executor: Executor,
+    group: asyncio.TaskGroup,
+    telemetry: Telemetry,
 ) -> Network:
     attachments = AttachmentFiles(os.path.join(config.root, "cni"))
-    cni = await stack.enter_async_context(open_cni(config.cni, attachments, executor, group))
+    cni = await stack.enter_async_context(open_cni(config.cni, attachments, executor, group, telemetry))
     if not config.builtin:
         return cni
     bridge = BridgeConfig(root=os.path.join(config.root, "leases"), bridge=config.bridge, subnets=(config.subnet,))

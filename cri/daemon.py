@@ -24,6 +24,7 @@ from core.log import get_logger
 from core.network.cni import CniConfig
 from core.oci import apparmor
 from core.shims.bundle import Runtime as OciRuntime
+from core.telemetry import SILENT, Telemetry
 from core.wiring import Core, CoreConfig, open_core
 from cri import api, watchdog
 from cri.config import Config, Runtime
@@ -66,6 +67,7 @@ from cri.store.store import Store
 from cri.streaming.deps import StreamingDeps
 from cri.streaming.server import Listen, StreamingServer
 from cri.streaming.tls import TlsFiles
+from cri.telemetry.open import Gauges, exposed, make_telemetry
 
 log = get_logger(__name__)
 
@@ -102,11 +104,14 @@ def only_one(path: str) -> Iterator[None]:
 
 
 async def _serve(config: Config, read: Callable[[], Config]) -> None:
-    async with open_core(core_config(config)) as core, asyncio.TaskGroup() as group:
-        daemon = Daemon(config, core, group)
+    address = config.metrics.address
+    telemetry = make_telemetry(address)
+    async with open_core(core_config(config), telemetry) as core, asyncio.TaskGroup() as group:
+        daemon = Daemon(config, core, group, telemetry)
         on_hangup(config, read)
         await daemon.start()
-        await wait_signal()
+        async with exposed(address, telemetry, daemon.gauges(), core.problems):
+            await wait_signal()
         log.info("stopping")
         notify("STOPPING=1")
         await daemon.stop()
@@ -174,8 +179,9 @@ async def wait_signal() -> None:
 class Daemon:
     """The CRI side of crispd on top of an open core."""
 
-    def __init__(self, config: Config, core: Core, group: asyncio.TaskGroup) -> None:
+    def __init__(self, config: Config, core: Core, group: asyncio.TaskGroup, telemetry: Telemetry = SILENT) -> None:
         self._config = config
+        self._telemetry = telemetry
         self._core = core
         self._group = group
         self._operations = Operations(group)
@@ -212,7 +218,7 @@ class Daemon:
             stats=self._stats,
         )
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, ImageService(self._image_deps()))]
-        self._server = make_server(self._config.grpc.address, services)
+        self._server = make_server(self._config.grpc.address, services, telemetry=self._telemetry)
         await self._server.start()
         log.info("serving", address=self._config.grpc.address)
         notify("READY=1")
@@ -254,6 +260,21 @@ class Daemon:
             node = {"reason": "not tried"}
         directory = os.path.join(self._config.state, "features")
         await find_features(handlers, directory, self._features, users=not node["reason"])
+
+    def gauges(self) -> Gauges:
+        """What there is now, for whoever watches the node."""
+        containers, core = self._containers, self._core
+        return {
+            "crisp_pods_ready": ("Ready pods.", lambda: sum(not pod.stopped for pod in containers.sandboxes.list())),
+            "crisp_containers_running": (
+                "Running containers.",
+                lambda: sum(container.running for container in containers.containers.list()),
+            ),
+            "crisp_containers": ("Containers in all states.", lambda: len(containers.containers.list())),
+            "crisp_images": ("Images.", lambda: len(core.images.list())),
+            "crisp_shims": ("Shims that run.", lambda: core.shims.running),
+            "crisp_network_ready": ("Whether pods get a network.", lambda: core.network.status().ready),
+        }
 
     def _on_shim_death(self, sandbox_id: str) -> None:
         self._spawn(pod_died(self._sandboxes, self._containers, sandbox_id))

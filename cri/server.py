@@ -23,6 +23,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from core import log as logging
 from core.errdefs import ResourceExhausted
+from core.telemetry import SILENT, Telemetry
 from cri.errors import status_of
 
 log = logging.get_logger(__name__)
@@ -41,7 +42,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def make_server(
-    address: str, services: list[tuple[ServiceDescriptor, object]], *, stall: float = STALL
+    address: str,
+    services: list[tuple[ServiceDescriptor, object]],
+    *,
+    stall: float = STALL,
+    telemetry: Telemetry = SILENT,
 ) -> grpc.aio.Server:
     """A server for `services`, bound to the unix socket at `address` with mode 0660; not started yet.
 
@@ -54,7 +59,8 @@ def make_server(
         ("grpc.so_reuseport", 0),
     ]
     server = grpc.aio.server(options=options)
-    server.add_generic_rpc_handlers(tuple(_handler(descriptor, service, stall) for descriptor, service in services))
+    handlers = (_handler(descriptor, service, stall, telemetry) for descriptor, service in services)
+    server.add_generic_rpc_handlers(tuple(handlers))
     before = os.umask(0o117)  # the socket is never open to others, not even before a chmod
     try:
         server.add_insecure_port(f"unix:{address}")
@@ -63,9 +69,11 @@ def make_server(
     return server
 
 
-def _handler(descriptor: ServiceDescriptor, service: object, stall: float) -> grpc.GenericRpcHandler:
+def _handler(
+    descriptor: ServiceDescriptor, service: object, stall: float, telemetry: Telemetry
+) -> grpc.GenericRpcHandler:
     methods = {
-        method.name: _method(method, implementation, stall)
+        method.name: _method(method, implementation, stall, telemetry)
         for method in descriptor.methods
         if (implementation := getattr(service, snake_case(method.name), None))
     }
@@ -76,12 +84,15 @@ def snake_case(name: str) -> str:
     return _CAPITAL.sub("_", name).lower()
 
 
-def _method(method: MethodDescriptor, implementation: Any, stall: float) -> grpc.RpcMethodHandler[Any, Any]:
+def _method(
+    method: MethodDescriptor, implementation: Any, stall: float, telemetry: Telemetry
+) -> grpc.RpcMethodHandler[Any, Any]:
     deserialize = GetMessageClass(method.input_type).FromString
     if method.server_streaming:
         call = _streaming(method.name, implementation, stall)
         return grpc.unary_stream_rpc_method_handler(call, deserialize, _serialize)
-    return grpc.unary_unary_rpc_method_handler(_unary(method.name, implementation), deserialize, _serialize)
+    unary = _unary(method.name, implementation, telemetry)
+    return grpc.unary_unary_rpc_method_handler(unary, deserialize, _serialize)
 
 
 def _serialize(response: Message | bytes) -> bytes:
@@ -91,16 +102,23 @@ def _serialize(response: Message | bytes) -> bytes:
 R = TypeVar("R")
 
 
-def _unary(rpc: str, implementation: Callable[[Any], Awaitable[R]]) -> Callable[[Any, Context], Awaitable[R]]:
+def _unary(
+    rpc: str, implementation: Callable[[Any], Awaitable[R]], telemetry: Telemetry
+) -> Callable[[Any, Context], Awaitable[R]]:
     async def call(request: Any, context: Context) -> R:
         with logging.context(rpc=rpc, request_id=next(_request_ids)):
-            started = time.monotonic()
+            started, code = time.monotonic(), grpc.StatusCode.CANCELLED
             try:
-                return await implementation(request)
+                response = await implementation(request)
+                code = grpc.StatusCode.OK
+                return response
             except Exception as exc:  # noqa: BLE001 - the RPC edge
+                code, _ = status_of(exc)
                 await _abort(context, exc)
             finally:
-                if (elapsed := time.monotonic() - started) > SLOW:
+                elapsed = time.monotonic() - started
+                telemetry.cri_call(rpc, code.name, elapsed)
+                if elapsed > SLOW:
                     log.warning("slow call", seconds=round(elapsed, 3))
 
     return call

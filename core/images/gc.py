@@ -18,6 +18,7 @@ from core.images.holds import Holds
 from core.images.images import Image, ImageStore
 from core.images.layers import EXTRACT
 from core.snapshots.snapshotter import Kind, SnapshotInfo, Snapshotter
+from core.telemetry import SILENT, Telemetry, timed
 from core.types import Digest
 
 INGEST_LIFE = 24 * 3600.0  # seconds that a broken-off transfer is kept for a pull to go on with, as the peers do
@@ -34,6 +35,7 @@ class Collector:
         holds: Holds,
         blocking: Blocking,
         clock: Callable[[], float],
+        telemetry: Telemetry = SILENT,
     ) -> None:
         """`clock` tells the seconds since the epoch."""
         self._images = images
@@ -42,18 +44,23 @@ class Collector:
         self._holds = holds
         self._blocking = blocking
         self._clock = clock
+        self._telemetry = telemetry
         self._turn = asyncio.Lock()  # of one collection after the other: each returns when all of it is gone
 
     async def collect(self) -> None:
         """Remove what nobody needs; it is gone when this returns. Pulls wait only for what they want themselves."""
         async with self._turn:
-            needed = set[str]().union(*map(names_of, self._images.list()))
-            for layer in await self._blocking(self._unneeded_layers, needed):
-                await self._remove(layer, partial(self._snapshots.remove, layer))
-            for blob in await self._blocking(self._unneeded_blobs, needed):
-                await self._remove(blob, partial(self._content.delete, blob))
-            await self._blocking(self._remove_old_ingests)
-            await self._blocking(self._snapshots.cleanup)
+            with timed(self._telemetry.collected):
+                await self._collect()
+
+    async def _collect(self) -> None:
+        needed = set[str]().union(*map(names_of, self._images.list()))
+        for layer in await self._blocking(self._unneeded_layers, needed):
+            await self._remove(layer, partial(self._snapshots.remove, layer))
+        for blob in await self._blocking(self._unneeded_blobs, needed):
+            await self._remove(blob, partial(self._content.delete, blob))
+        await self._blocking(self._remove_old_ingests)
+        await self._blocking(self._snapshots.cleanup)
 
     async def _remove(self, name: str, remove: Callable[[], None]) -> None:
         """Unless somebody needs it by now: pulls go on while other things are removed."""

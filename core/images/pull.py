@@ -31,6 +31,7 @@ from core.remotes.auth import Credentials
 from core.remotes.reference import Reference
 from core.remotes.registry import Registry, Repository, Resolved
 from core.snapshots.snapshotter import Snapshotter
+from core.telemetry import SILENT, Telemetry, timed
 from core.types import Platform
 from core.zygote.zygote import Zygote
 
@@ -60,6 +61,7 @@ class Puller:
         layers_at_once: int = MAX_LAYERS_AT_ONCE,
         pinned: Iterable[str] = (),
         verifier: ImageVerifier | None = None,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         """`clock` tells the seconds since the epoch; `pinned` are patterns (fnmatch) of the full
         names of images that the kubelet shall keep."""
@@ -74,6 +76,7 @@ class Puller:
         self._layers_at_once = layers_at_once
         self._pinned = tuple(pinned)
         self._verifier = verifier or ImageVerifier(Policy())
+        self._telemetry = telemetry
         self._layers = Layers(content, snapshots, zygote, holds, blocking)
         self._flights: Flights[_Key, PullProgress, Image] = Flights()
 
@@ -95,6 +98,10 @@ class Puller:
         return next((progress.layers() for progress in running), ())
 
     async def _pull(self, key: _Key, progress: PullProgress) -> Image:
+        with timed(self._telemetry.pull):
+            return await self._pull_now(key, progress)
+
+    async def _pull_now(self, key: _Key, progress: PullProgress) -> Image:
         repository = await self._registry.repository(key.reference, key.credentials)
         resolved = await repository.resolve()
         await self._verifier.check(key.reference, resolved.descriptor)

@@ -23,6 +23,7 @@ from core.network.plugin import TIMEOUTS, Plugins
 from core.network.result import pod_addresses
 from core.network.retries import Retries
 from core.network.turns import Turns
+from core.telemetry import SILENT, Telemetry
 
 log = get_logger(__name__)
 
@@ -42,14 +43,18 @@ class CniConfig:
 
 @contextlib.asynccontextmanager
 async def open_cni(
-    config: CniConfig, attachments: Attachments, executor: Executor, group: asyncio.TaskGroup
+    config: CniConfig,
+    attachments: Attachments,
+    executor: Executor,
+    group: asyncio.TaskGroup,
+    telemetry: Telemetry = SILENT,
 ) -> AsyncIterator[CniNetwork]:
     """The network, with the configuration and the recorded attachments loaded, while the block runs.
 
     `executor` gets what blocks, `group` what goes on in the background. Retries are given up at the end of the block:
     their records stay.
     """
-    network = CniNetwork(config, attachments, executor, group)
+    network = CniNetwork(config, attachments, executor, group, telemetry)
     try:
         await network.start()
         yield network
@@ -64,12 +69,17 @@ class CniNetwork:
     """
 
     def __init__(
-        self, config: CniConfig, attachments: Attachments, executor: Executor, group: asyncio.TaskGroup
+        self,
+        config: CniConfig,
+        attachments: Attachments,
+        executor: Executor,
+        group: asyncio.TaskGroup,
+        telemetry: Telemetry,
     ) -> None:
         self._files = attachments
         self._blocking = Blocking(executor, "records and configuration of CNI")
         self._group = group
-        self._plugins = Plugins(config.bin_dirs, config.timeouts)
+        self._plugins = Plugins(config.bin_dirs, config.timeouts, telemetry)
         self._turns = Turns()
         self._configuration = Configuration(config.conf_dir, config.max_networks, self._plugins, self._blocking)
         self._attachments: dict[str, Attachment] = {}

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import msgspec
@@ -14,6 +15,7 @@ from core.errdefs import CrispError, DeadlineExceeded, ResourceExhausted, Unavai
 from core.log import get_logger
 from core.network.confdir import find_plugin
 from core.process import Completed, execute
+from core.telemetry import SILENT, Telemetry, timed
 
 log = get_logger(__name__)
 
@@ -49,9 +51,12 @@ class _Error(msgspec.Struct):
 class Plugins:
     """The plugins in `bin_dirs`."""
 
-    def __init__(self, bin_dirs: Sequence[str], timeouts: Mapping[str, float]) -> None:
+    def __init__(
+        self, bin_dirs: Sequence[str], timeouts: Mapping[str, float], telemetry: Telemetry = SILENT
+    ) -> None:
         self.bin_dirs = tuple(bin_dirs)
         self._timeouts = timeouts
+        self._telemetry = telemetry
 
     async def run(self, plugin: str, call: Call, request: bytes) -> bytes:
         """Let plugin type `plugin` do `call`; returns what it wrote to stdout.
@@ -59,6 +64,10 @@ class Plugins:
         When this returns or raises, nothing of a failed plugin's process group runs any more. Raises Unavailable (also
         when it is not installed) or ResourceExhausted with the plugin's own words, DeadlineExceeded.
         """
+        with timed(partial(self._telemetry.cni, plugin, call.command)):
+            return await self._run(plugin, call, request)
+
+    async def _run(self, plugin: str, call: Call, request: bytes) -> bytes:
         path = find_plugin(plugin, self.bin_dirs)
         seconds = self._timeouts[call.command]
         what = f"CNI plugin {plugin} {call.command}"

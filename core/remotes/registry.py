@@ -34,6 +34,7 @@ from core.remotes.keychain import Keychain
 from core.remotes.reference import Reference
 from core.remotes.retry import Limits
 from core.remotes.tls import TlsContexts
+from core.telemetry import SILENT, Telemetry
 from core.types import Descriptor, Digest, digest
 
 if TYPE_CHECKING:
@@ -60,7 +61,13 @@ class Registry:
     """Everything that repositories share: connections and TLS contexts. Use it inside one running loop."""
 
     def __init__(
-        self, *, config_path: str, executor: Executor, keychain: Keychain | None = None, limits: Limits | None = None
+        self,
+        *,
+        config_path: str,
+        executor: Executor,
+        keychain: Keychain | None = None,
+        limits: Limits | None = None,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         """`config_path` is the directory of hosts.toml files, "" for none; `executor` reads them. `keychain` has what
         the node gives to hosts for which a pull brings nothing."""
@@ -68,6 +75,7 @@ class Registry:
         self._keychain = keychain or Keychain("")
         self._executor = executor
         self._limits = limits or Limits()
+        self._telemetry = telemetry
         self._tls = TlsContexts()
         self._session: aiohttp.ClientSession | None = None
 
@@ -100,7 +108,7 @@ class Registry:
             )
             for host in hosts
         ]
-        return Repository(reference, clients)
+        return Repository(reference, clients, self._telemetry)
 
     async def _login(self, credentials: Credentials | None, host: Host, path: str) -> Login:
         """The pull's own credentials if they are meant for `host`, else the node's."""
@@ -124,9 +132,10 @@ class Registry:
 class Repository:
     """One repository during one pull. Every method asks host after host, and raises an error that names all of them."""
 
-    def __init__(self, reference: Reference, clients: list[HostClient]) -> None:
+    def __init__(self, reference: Reference, clients: list[HostClient], telemetry: Telemetry) -> None:
         self._reference = reference
         self._clients = clients
+        self._telemetry = telemetry
 
     async def resolve(self) -> Resolved:
         """What the reference means now. Raises NotFound, Unauthenticated, PermissionDenied, Unavailable, DataLoss."""
@@ -164,6 +173,7 @@ class Repository:
                 async with aclosing(client.blob(self._path("blobs", descriptor.digest), descriptor, offset)) as body:
                     async for data in body:
                         offset += len(data)
+                        self._telemetry.fetched(len(data))
                         yield data
             except CrispError as exc:
                 _note(failures, client, exc)

@@ -118,6 +118,11 @@ class ShimManager:
         failpoint("shim.remove.swept")
         await asyncio.to_thread(directory.remove)
 
+    @property
+    def running(self) -> int:
+        """How many shims are known to run."""
+        return len(self._shims)
+
     def ids(self) -> list[str]:
         """The sandboxes that have a directory."""
         return os.listdir(self._root)

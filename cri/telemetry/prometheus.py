@@ -1,0 +1,85 @@
+"""What the daemon counts and times, as Prometheus reads it. Imported only where [metrics] has an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from core.telemetry import Telemetry
+from cri.telemetry.open import Gauges
+
+CALLS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+"""Seconds: from a list that is ready to the kubelet's longest deadline."""
+TRANSFERS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class PrometheusTelemetry:
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        self._calls = Histogram(
+            "crisp_cri_call_seconds", "CRI calls.", ("method", "code"), buckets=CALLS, registry=registry
+        )
+        self._pulls = Histogram(
+            "crisp_pull_seconds", "Pulls of images.", ("outcome",), buckets=TRANSFERS, registry=registry
+        )
+        self._fetched = Counter("crisp_fetched_bytes", "Bytes of blobs from registries.", registry=registry)
+        self._cni = Histogram(
+            "crisp_cni_seconds",
+            "Calls of CNI plugins.",
+            ("plugin", "command", "outcome"),
+            buckets=CALLS,
+            registry=registry,
+        )
+        self._collections = Histogram(
+            "crisp_collection_seconds",
+            "Removals of what no image needs.",
+            ("outcome",),
+            buckets=TRANSFERS,
+            registry=registry,
+        )
+
+    def watch(self, gauges: Gauges, problems: Callable[[], Mapping[str, str]]) -> None:
+        """Tell `gauges`, and each part that is not well, from now on."""
+        self._registry.register(_Present(gauges, problems))
+
+    def exposition(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def cri_call(self, method: str, code: str, seconds: float) -> None:
+        self._calls.labels(method, code).observe(seconds)
+
+    def pull(self, outcome: str, seconds: float) -> None:
+        self._pulls.labels(outcome).observe(seconds)
+
+    def fetched(self, size: int) -> None:
+        self._fetched.inc(size)
+
+    def cni(self, plugin: str, command: str, outcome: str, seconds: float) -> None:
+        self._cni.labels(plugin, command, outcome).observe(seconds)
+
+    def collected(self, outcome: str, seconds: float) -> None:
+        self._collections.labels(outcome).observe(seconds)
+
+
+_fits: type[Telemetry] = PrometheusTelemetry
+
+
+class _Present(Collector):
+    def __init__(self, gauges: Gauges, problems: Callable[[], Mapping[str, str]]) -> None:
+        self._gauges = gauges
+        self._problems = problems
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        for name, (help_, value) in self._gauges.items():
+            yield GaugeMetricFamily(name, help_, value=value())
+        problem = GaugeMetricFamily("crisp_problem", "Parts that keep pods from running now.", labels=("part",))
+        for part in self._problems():
+            problem.add_metric((part,), 1)
+        yield problem

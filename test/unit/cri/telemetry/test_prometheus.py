@@ -1,0 +1,98 @@
+"""What is reported comes out, and the manifests are made of nothing else."""
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from core.errdefs import InvalidArgument
+from core.telemetry import SILENT, timed
+from cri.telemetry.open import make_telemetry, split_address
+from cri.telemetry.prometheus import PrometheusTelemetry
+
+MANIFESTS = Path(__file__).parents[4] / "manifests"
+NAME = re.compile(r"\b(?:crisp|process)_[a-z_]+\b")
+GAUGES = ("pods_ready", "containers_running", "containers", "images", "shims", "network_ready")
+
+
+def watched() -> PrometheusTelemetry:
+    telemetry = PrometheusTelemetry()
+    telemetry.watch(
+        {f"crisp_{name}": ("Help.", lambda: 2) for name in GAUGES}, lambda: {"zygote": "does not answer within 5 s"}
+    )
+    telemetry.cri_call("Status", "OK", 0.004)
+    telemetry.pull("ok", 3)
+    telemetry.fetched(100)
+    telemetry.fetched(50)
+    telemetry.cni("bridge", "ADD", "Unavailable", 0.2)
+    telemetry.collected("ok", 0.01)
+    return telemetry
+
+
+def samples(telemetry):
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(telemetry.exposition().decode())
+        for sample in family.samples
+    }
+
+
+def test_what_is_reported_is_told():
+    found = samples(watched())
+    assert found["crisp_cri_call_seconds_bucket", "OK", "0.005", "Status"] == 1
+    assert found["crisp_cri_call_seconds_bucket", "OK", "0.0025", "Status"] == 0
+    assert found["crisp_fetched_bytes_total",] == 150
+    assert found["crisp_cni_seconds_sum", "ADD", "Unavailable", "bridge"] == 0.2
+    assert found["crisp_problem", "zygote"] == 1
+    assert found["crisp_pods_ready",] == 2
+
+
+def test_rules_and_dashboard_use_only_what_is_told():
+    told = {name for name, *_ in samples(watched())}
+    rules = msgspec.yaml.decode((MANIFESTS / "prometheus/crisp.rules.yaml").read_bytes())["groups"][0]["rules"]
+    board = json.loads((MANIFESTS / "grafana/crisp.json").read_text())
+    expressions = [rule["expr"] for rule in rules]
+    expressions += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    used = {name for expression in expressions for name in NAME.findall(expression)}
+    assert len(used) > 12
+    assert used - told == set()
+    for rule in rules:
+        assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["expr"].count("(") == rule["expr"].count(")")
+        assert {"summary", "description"} == set(rule["annotations"])
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_without_an_address_nothing_is_counted():
+    assert make_telemetry("") is SILENT
+
+
+@pytest.mark.parametrize(
+    ("address", "split"),
+    [("127.0.0.1:9090", ("127.0.0.1", 9090)), ("[::1]:1", ("::1", 1)), (":80", ("", 80))],
+)
+def test_addresses(address, split):
+    assert split_address(address) == split
+
+
+@pytest.mark.parametrize("address", ["localhost", "1.2.3.4:", "1.2.3.4:http", "1.2.3.4:70000"])
+def test_what_is_no_address_is_refused_before_anything_starts(address):
+    with pytest.raises(InvalidArgument, match=r"metrics\.address"):
+        make_telemetry(address)
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(None, "ok"), (InvalidArgument("x"), "InvalidArgument")])
+def test_a_block_is_timed_with_its_outcome(error, outcome):
+    reported = []
+    try:
+        with timed(lambda *report: reported.append(report)):
+            if error:
+                raise error
+    except InvalidArgument:
+        pass
+    ((found, seconds),) = reported
+    assert found == outcome
+    assert seconds >= 0
