@@ -19,10 +19,10 @@ from cri.stats.rates import Rate, Reading, first_reading
 from cri.store.container import Container
 from cri.store.sandbox import PodSandbox
 
-_FILES = 16
-"""Above what one group holds open."""
-_SHARE = 4
-"""One in so many of the daemon's descriptors may be a control file: the rest is for connections."""
+_FILES = 9
+"""What a group of cgroup v2 holds open; v1 has fewer."""
+_SHARE = 2
+"""One in so many of the daemon's descriptors may be a control file: the rest is for connections and shims."""
 
 
 @dataclass(slots=True)
