@@ -12,7 +12,8 @@ from core.files.usage import disk_usage
 FRESH = 10.0
 """Seconds that a count is good for: the kubelet's own period of housekeeping."""
 WORK, REST = 0.02, 0.38
-"""Seconds of counting, and of rest behind it: trees of any size and number cost a twentieth of a core."""
+"""Seconds of counting, and of rest behind it: trees of any size and number cost a twentieth of a core, new ones as much
+again."""
 FIRST_WAIT = 0.1
 """Seconds that whoever asks first may wait: a new container's layer is counted in a thousandth of that."""
 
@@ -26,20 +27,34 @@ class Measured:
     """When it was counted: nanoseconds since the epoch."""
 
 
+class _Lane:
+    """Trees that wait for their count, and the thread that counts one after the other."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, str] = {}  # key to path, in the order of asking
+        self.began = 0.0  # the thread's own: when it last rested
+
+
 class Meter:
-    """Counts of trees, each under a key. Nothing is done for a tree that nobody asks for. `close` ends the thread."""
+    """Counts of trees, each under a key. Nothing is done for a tree that nobody asks for. `close` ends its threads.
+
+    New trees have a thread of their own, since they are small, as a rule, and somebody waits for their first count.
+    """
 
     def __init__(self, clock: Callable[[], int], *, work: float = WORK, rest: float = REST) -> None:
         self._clock = clock
         self._work = work
         self._rest = rest
         self._mu = threading.Condition()
-        self._known: dict[str, Measured] = {}  # guarded by _mu, as all below
-        self._wanted: dict[str, str] = {}  # key to path, in the order of asking
+        self._known: dict[str, Measured] = {}  # guarded by _mu, as all below and what lanes want
         self._closed = False
-        self._began = 0.0  # the thread's own
-        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
-        self._thread.start()
+        self._new, self._again = _Lane(), _Lane()
+        self._threads = [
+            threading.Thread(target=self._run, args=(lane,), name="meter", daemon=True)
+            for lane in (self._new, self._again)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def usage(self, key: str, path: str, *, still_since: int = 0) -> Measured | None:
         """The last count of the tree at `path`, which is counted again when it is old; None before the first.
@@ -50,19 +65,20 @@ class Meter:
         with self._mu:
             known = self._known.get(key)
             if known is None or known.at < (min(due, still_since) if still_since else due):
-                self._wanted[key] = path
+                lane = self._again if known else self._new
+                lane.wanted[key] = path
                 self._mu.notify_all()
             return known
 
     def wait_counted(self, timeout: float = FIRST_WAIT) -> None:
-        """Return when nothing is left to count, or `timeout` seconds have passed."""
+        """Return when no new tree is left to count, or `timeout` seconds have passed."""
         with self._mu:
-            self._mu.wait_for(lambda: not self._wanted, timeout)
+            self._mu.wait_for(lambda: not self._new.wanted, timeout)
 
     def keep(self, keys: Collection[str]) -> None:
         """Forget all trees but these."""
         with self._mu:
-            for known in (self._known, self._wanted):
+            for known in (self._known, self._new.wanted, self._again.wanted):
                 for key in [key for key in known if key not in keys]:
                     del known[key]
 
@@ -71,41 +87,42 @@ class Meter:
         with self._mu:
             self._closed = True
             self._mu.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
-        while (item := self._next()) is not None:
+    def _run(self, lane: _Lane) -> None:
+        while (item := self._next(lane)) is not None:
             key, path = item
-            measured = self._count(path)
+            measured = self._count(lane, path)
             with self._mu:
-                if self._wanted.pop(key, None) and measured:  # else it was forgotten meanwhile
+                if lane.wanted.pop(key, None) and measured:  # else it was forgotten meanwhile
                     self._known[key] = measured
                 self._mu.notify_all()
 
-    def _next(self) -> tuple[str, str] | None:
+    def _next(self, lane: _Lane) -> tuple[str, str] | None:
         """What was asked for first; None at the end."""
         with self._mu:
-            if not self._wanted:
-                self._mu.wait_for(lambda: self._wanted or self._closed)
-                self._began = time.monotonic()
-            return None if self._closed else next(iter(self._wanted.items()))
+            if not lane.wanted:
+                self._mu.wait_for(lambda: lane.wanted or self._closed)
+                lane.began = time.monotonic()
+            return None if self._closed else next(iter(lane.wanted.items()))
 
-    def _count(self, path: str) -> Measured | None:
+    def _count(self, lane: _Lane, path: str) -> Measured | None:
         """None when the tree is gone, or the meter is closed."""
         try:
-            self._pause()
+            self._pause(lane)
             at = self._clock()
-            usage = disk_usage(path, self._pause)
+            usage = disk_usage(path, lambda: self._pause(lane))
         except (OSError, _ClosedError):
             return None
         return Measured(size=usage.size, inodes=usage.inodes, at=at)
 
-    def _pause(self) -> None:
+    def _pause(self, lane: _Lane) -> None:
         """Rest when it is time to. Raises _ClosedError."""
-        if time.monotonic() - self._began > self._work:
+        if time.monotonic() - lane.began > self._work:
             with self._mu:
                 self._mu.wait_for(lambda: self._closed, self._rest)
-            self._began = time.monotonic()
+            lane.began = time.monotonic()
         if self._closed:
             raise _ClosedError
 

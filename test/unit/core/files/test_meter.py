@@ -4,14 +4,20 @@ from pathlib import Path
 import pytest
 
 from core.files.meter import FRESH, Meter
+from rig.node import wait_until
 
 SECOND = 1_000_000_000
 
 
 class Clock:
-    now = 1000 * SECOND
+    def __init__(self) -> None:
+        self.now = 1000 * SECOND
+        self.holds: list[threading.Event] = []
+        """What the next threads of a meter that look at the clock wait for."""
 
     def __call__(self) -> int:
+        if self.holds and threading.current_thread() is not threading.main_thread():
+            self.holds.pop().wait(10)
         return self.now
 
 
@@ -28,49 +34,79 @@ def meter(clock):
     meter.close()
 
 
-def counted(meter: Meter, path: Path, **how: int):
-    """The count after one that this call may have asked for."""
-    meter.usage("key", str(path), **how)
+def first_count(meter: Meter, key: str, path: Path):
+    assert meter.usage(key, str(path)) is None
     meter.wait_counted(5)
-    return meter.usage("key", str(path), **how)
+    return meter.usage(key, str(path))
 
 
-def test_a_tree_is_counted_when_it_is_asked_for(meter, clock, tmp_path):
-    (tmp_path / "file").write_bytes(b"x" * 10_000)
-    assert meter.usage("key", str(tmp_path)) is None
-    meter.wait_counted(5)
-    found = meter.usage("key", str(tmp_path))
+def wait_again(meter: Meter, key: str, path: Path, inodes: int, **how: int) -> None:
+    """Until the tree was counted again; all that was asked for before it is, too."""
+    wait_until(lambda: meter.usage(key, str(path), **how).inodes == inodes, "it is counted again")
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Another tree, which is never still."""
+    (tmp_path / "other").mkdir()
+    return tmp_path / "other"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "tree").mkdir()
+    return tmp_path / "tree"
+
+
+def test_a_tree_is_counted_when_it_is_asked_for(meter, clock, tree):
+    (tree / "file").write_bytes(b"x" * 10_000)
+    found = first_count(meter, "key", tree)
     assert (found.inodes, found.at) == (2, clock.now)
     assert found.size >= 10_000
 
 
-def test_a_count_is_good_for_a_while(meter, clock, tmp_path):
-    first = counted(meter, tmp_path)
-    (tmp_path / "file").touch()
+def test_a_count_is_good_for_a_while(meter, clock, tree):
+    first = first_count(meter, "key", tree)
+    (tree / "file").touch()
     clock.now += int((FRESH - 1) * SECOND)
-    assert counted(meter, tmp_path) == first
+    assert meter.usage("key", str(tree)) == first
     clock.now += 2 * SECOND
-    assert counted(meter, tmp_path).inodes == 2
+    wait_again(meter, "key", tree, 2)
 
 
-def test_what_does_not_change_any_more_is_counted_once(meter, clock, tmp_path):
-    counted(meter, tmp_path)
-    (tmp_path / "file").touch()
+def test_what_does_not_change_any_more_is_counted_once(meter, clock, tree, other):
+    first_count(meter, "key", tree)
+    first_count(meter, "other", other)
+    (tree / "file").touch()
     ended = clock.now + SECOND
     clock.now += 60 * SECOND
-    assert counted(meter, tmp_path, still_since=ended).inodes == 2
-    (tmp_path / "more").touch()
+    wait_again(meter, "key", tree, 2, still_since=ended)
+    for path in (tree, other):
+        (path / "more").touch()
     clock.now += 60 * SECOND
-    assert counted(meter, tmp_path, still_since=ended).inodes == 2
+    assert meter.usage("key", str(tree), still_since=ended).inodes == 2
+    wait_again(meter, "other", other, 2)
+    assert meter.usage("key", str(tree), still_since=ended).inodes == 2
+
+
+def test_a_new_tree_does_not_wait_for_a_large_old_one(meter, clock, tree, other):
+    first_count(meter, "key", tree)
+    clock.now += 60 * SECOND
+    gate = threading.Event()
+    clock.holds.append(gate)
+    meter.usage("key", str(tree))
+    wait_until(lambda: not clock.holds, "it is being counted again, and takes long")
+    assert first_count(meter, "other", other).inodes == 1
+    gate.set()
 
 
 def test_a_tree_that_is_gone_is_not_waited_for(meter, tmp_path):
-    assert counted(meter, tmp_path / "none") is None
+    assert first_count(meter, "key", tmp_path / "none") is None
     meter.wait_counted(0)
 
 
 def test_a_forgotten_tree_is_counted_anew(meter, tmp_path):
-    assert counted(meter, tmp_path) is not None
+    assert first_count(meter, "key", tmp_path) is not None
     meter.keep({"other"})
     assert meter.usage("key", str(tmp_path)) is None
 
