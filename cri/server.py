@@ -13,7 +13,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -107,21 +107,32 @@ def _unary(
 ) -> Callable[[Any, Context], Awaitable[R]]:
     async def call(request: Any, context: Context) -> R:
         with logging.context(rpc=rpc, request_id=next(_request_ids)):
-            started, code = time.monotonic(), grpc.StatusCode.CANCELLED
             try:
-                response = await implementation(request)
-                code = grpc.StatusCode.OK
-                return response
+                with _reported(rpc, telemetry):
+                    return await implementation(request)
             except Exception as exc:  # noqa: BLE001 - the RPC edge
-                code, _ = status_of(exc)
                 await _abort(context, exc)
-            finally:
-                elapsed = time.monotonic() - started
-                telemetry.cri_call(rpc, code.name, elapsed)
-                if elapsed > SLOW:
-                    log.warning("slow call", seconds=round(elapsed, 3))
 
     return call
+
+
+@contextlib.contextmanager
+def _reported(rpc: str, telemetry: Telemetry) -> Iterator[None]:
+    """Report the call before its client has the answer."""
+    started, code = time.monotonic(), grpc.StatusCode.OK
+    try:
+        yield
+    except asyncio.CancelledError:
+        code = grpc.StatusCode.CANCELLED
+        raise
+    except Exception as exc:
+        code, _ = status_of(exc)
+        raise
+    finally:
+        elapsed = time.monotonic() - started
+        telemetry.cri_call(rpc, code.name, elapsed)
+        if elapsed > SLOW:
+            log.warning("slow call", seconds=round(elapsed, 3))
 
 
 def _streaming(
