@@ -169,9 +169,10 @@ class Container:
         assert self.process is not None
         code = await self.process.exit
         failpoint("shim.exit.seen")
+        # At once: systemd removes the cgroup, and the count with it, as soon as it hears that it is empty.
+        oom = code == SIGKILL_CODE and not self._killed and self._cgroup is not None and self._cgroup.oom_killed()
         await self._end_leftovers()
         await asyncio.gather(*(pump.drain() for pump in self._pumps))
-        oom = code == SIGKILL_CODE and not self._killed and self._cgroup is not None and self._cgroup.oom_killed()
         self.exit = ExitRecord.now(self.pid, code, oom_killed=oom)
         self.exit.save(self.bundle)
         failpoint("shim.exit.saved")

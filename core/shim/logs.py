@@ -6,6 +6,8 @@ import contextlib
 import os
 import time
 
+from core.linux.fsmount import AT_FDCWD
+from core.linux.openat2 import RESOLVE_NO_SYMLINKS, openat2
 from core.log import get_logger
 from core.shim.log_format import LogFormatter
 
@@ -63,12 +65,13 @@ class LogFile:
 
 
 def _open(path: str) -> int:
-    """0640 and never through a symbolic link at the end: the directory is the kubelet's (hazards, "log path")."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NOCTTY
+    """0640 and through no symbolic link at all: a pod with the node's /var/log mounted could have put one there, and
+    what its container prints would land wherever that leads (hazards, "log path")."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY
     with contextlib.suppress(FileNotFoundError):
-        return os.open(path, flags, 0o640)
+        return openat2(AT_FDCWD, path, flags, 0o640, RESOLVE_NO_SYMLINKS)
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    return os.open(path, flags, 0o640)
+    return openat2(AT_FDCWD, path, flags, 0o640, RESOLVE_NO_SYMLINKS)
 
 
 def stamp() -> bytes:

@@ -21,6 +21,7 @@ from cri.store.container import Container, ImageMount
 def new_record(source: Source, user: User, images: Iterable[WantedImage], *, name: str, created_at: int) -> Container:
     """Raises InvalidArgument (log_path, stop signal)."""
     config, image, wanted = source.config, source.image, source.config.linux.resources
+    logs = source.pod_config.log_directory
     effective = api.LinuxContainerUser(uid=user.uid, gid=user.gid, supplemental_groups=user.groups)
     limits = in_force(resources(wanted, source.facts), oom_score(wanted, source.facts))
     return Container(
@@ -31,7 +32,8 @@ def new_record(source: Source, user: User, images: Iterable[WantedImage], *, nam
         image_id=image.id,
         image_ref=image_ref(image),
         image_name=next((name for name in image.names if "@" not in name), ""),
-        log_path=log_path(source.pod_config.log_directory, config.log_path),
+        log_path=log_path(logs, config.log_path),
+        log_file=log_path(os.path.realpath(logs), config.log_path) if logs else "",
         cgroup=cgroup_path(source),
         created_at=created_at,
         stop_signal=signal_number(config.stop_signal, str(source.image_config.get("StopSignal") or "")),

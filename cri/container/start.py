@@ -65,7 +65,7 @@ async def _run_task(deps: ContainerDeps, container: Container) -> None:
     config = container.request()
     users = user_namespace(pod.request().linux.security_context.namespace_options)
     io = TaskIO(
-        log_path=container.log_path,
+        log_path=container.log_file,
         stdin=config.stdin,
         stdin_once=config.stdin_once,
         terminal=config.tty,

@@ -54,6 +54,8 @@ class Container:
     image_mounts: tuple[ImageMount, ...] = ()
     labels: Labels = field(default_factory=no_labels)
     lost: bool = False
+    log_file: str = ""
+    """`log_path` with the links on the way to the pod's log_directory followed; below that there must be none."""
 
     @property
     def state(self) -> api.ContainerState:
