@@ -31,39 +31,29 @@ async def host_paths(zygote: Zygote, config: api.ContainerConfig) -> Mapping[str
     not answer, and what keeps a directory from being made.
     """
     mounts = [mount for mount in config.mounts if not mount.image.image]
-    found = await asyncio.gather(*(_resolve(zygote, mount) for mount in mounts))
-    for mount, path in zip(mounts, found):
-        _check_propagation(mount, path)
-    return {mount.container_path: path for mount, path in zip(mounts, found)}
+    paths = {mount.container_path: _known(mount) for mount in mounts}
+    unknown = [mount for mount in mounts if not paths[mount.container_path]]
+    found = await asyncio.gather(*(_look(zygote, mount) for mount in unknown))
+    paths.update((mount.container_path, path) for mount, path in zip(unknown, found))
+    for mount in mounts:
+        _check_propagation(mount, paths[mount.container_path])
+    return paths
 
 
-async def _resolve(zygote: Zygote, mount: api.Mount) -> str:
-    where = f"mount {mount.container_path[:160]}"
-    path = kernel_text(mount.host_path, f"{where}: host_path")
-    if not path.startswith("/"):
-        raise InvalidArgument(f"{where}: host_path {path[:160]!r} is not absolute")
-    try:
-        return _cached(path)
-    except OSError:  # not in the kernel's cache, or not there: looking there may hang
-        pass
-    try:
-        return await _probe(zygote, path)
-    except DeadlineExceeded as exc:
-        raise DeadlineExceeded(f"{where}: host_path {path} does not answer within {DEADLINE:.0f} s") from exc
-    except CrispError as exc:
-        raise type(exc)(f"{where}: {exc}") from exc
-
-
-def _cached(path: str) -> str:
-    """The real path, if the kernel knows it without asking a filesystem; so this never blocks. Raises OSError.
+def _known(mount: api.Mount) -> str:
+    """The real path, if the kernel knows it without asking a filesystem, so that this never blocks; else "".
 
     It knows the root of a mount whose server is dead, too: so only a local filesystem's word counts.
     """
-    fd = openat2(AT_FDCWD, path, os.O_PATH, 0, RESOLVE_CACHED)
+    path = kernel_text(mount.host_path, f"mount {mount.container_path[:160]}: host_path")
+    if not path.startswith("/"):
+        raise InvalidArgument(f"mount {mount.container_path[:160]}: host_path {path[:160]!r} is not absolute")
     try:
-        if not _is_local(fd):
-            raise BlockingIOError(f"{path}: its server must be asked")
-        return os.readlink(f"/proc/self/fd/{fd}")
+        fd = openat2(AT_FDCWD, path, os.O_PATH, 0, RESOLVE_CACHED)
+    except OSError:  # not in the kernel's cache, or not there: looking there may hang
+        return ""
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}") if _is_local(fd) else ""
     finally:
         os.close(fd)
 
@@ -71,6 +61,16 @@ def _cached(path: str) -> str:
 def _is_local(fd: int) -> bool:
     mount, major = mount_of(fd)
     return major != 0 or filesystem_of(mount) in _LOCAL
+
+
+async def _look(zygote: Zygote, mount: api.Mount) -> str:
+    where = f"mount {mount.container_path[:160]}"
+    try:
+        return await _probe(zygote, mount.host_path)
+    except DeadlineExceeded as exc:
+        raise DeadlineExceeded(f"{where}: host_path {mount.host_path} does not answer within {DEADLINE:.0f} s") from exc
+    except CrispError as exc:
+        raise type(exc)(f"{where}: {exc}") from exc
 
 
 async def _probe(zygote: Zygote, path: str) -> str:

@@ -52,8 +52,9 @@ async def _update(deps: ContainerDeps, container: Container, wanted: api.LinuxCo
         await _write_spec(deps, container, after)
         if container.running:
             old = msgspec.json.decode(before)
-            undo.push(_set_oom_score, deps, container, old["process"]["oomScoreAdj"])
-            await _set_oom_score(deps, container, score)
+            if score != (old_score := old["process"]["oomScoreAdj"]):
+                undo.push(_set_oom_score, deps, container, old_score)
+                await _set_oom_score(deps, container, score)
             await deps.tasks.update(container.sandbox_id, container.id, dict(limits))
             undo.push(deps.tasks.update, container.sandbox_id, container.id, old["linux"]["resources"])
         told = api.ContainerResources(linux=in_force(limits, score)).SerializeToString()
