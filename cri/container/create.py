@@ -21,6 +21,7 @@ from cri.container.host_paths import host_paths
 from cri.container.image_mounts import WantedImage, wanted_images
 from cri.container.mapped import map_volumes, mapped_users
 from cri.container.record import new_record
+from cri.container.rootfs import refuse_links
 from cri.container.source import source_of
 from cri.container.spec.build import build
 from cri.container.spec.identity import effective_user
@@ -94,7 +95,7 @@ def _image(deps: ContainerDeps, config: api.ContainerConfig) -> Image:
 def _prepare(deps: ContainerDeps, source: Source, images: Sequence[WantedImage], name: str) -> Container:
     """Everything that blocks: snapshot, mounts, look-ups and copies in the image, config.json."""
     bundles = deps.bundles
-    bundles.prepare(source.container_id, source.image.chain_id, mapped_users(source.pod))
+    refuse_links(bundles.prepare(source.container_id, source.image.chain_id, mapped_users(source.pod)))
     paths = {
         one.container_path: bundles.images.make(source.container_id, number, one) for number, one in enumerate(images)
     }

@@ -151,8 +151,9 @@ def test_mounts_over_links_of_the_image_stay_inside(
     for number, links in enumerate(({"data": str(host)}, {"data": up}, {"dev": str(host)}, {"dev": up})):
         config = config_of(node, pulled(client, registry, f"link{number}", files(links)))
         config.mounts.add(host_path=str(tmp_path / "volume"), container_path="/data/x")
-        tried(client, node, pods, config)
+        started = tried(client, node, pods, config)
         assert untouched(host), links
+        assert not (started and "dev" in links)
     dev = {"dev/null": f"{host}/null", "dev/console": f"{host}/console", "dev/ptmx": up, "dev/pts": up, "dev/shm": up}
     tried(client, node, pods, config_of(node, pulled(client, registry, "dev", files(dev))))
     assert untouched(host)
@@ -169,9 +170,7 @@ def test_an_image_whose_proc_is_a_link_gets_no_false_proc(
     """CVE-2019-19921, CVE-2023-27561."""
     for number, target in enumerate((str(host), "/tmp/proc", "sys")):
         tar = files({"proc": target, "tmp/proc/self/x": b""})
-        container = tried(client, node, pods, config_of(node, pulled(client, registry, f"proc{number}", tar)))
-        if container:
-            assert "proc /proc proc" in run(client, container, "cat /proc/mounts")
+        assert tried(client, node, pods, config_of(node, pulled(client, registry, f"proc{number}", tar))) == ""
         assert untouched(host)
 
 
