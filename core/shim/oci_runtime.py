@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.errdefs import Internal, NotFound
@@ -80,7 +80,8 @@ class OciRuntime:
         arguments = ["exec", "--detach", "--process", spec, "--pid-file", pid_file]
         try:
             with self.reaper.expecting():
-                await self._run([*arguments, *_console(console), container_id], stdio, log)
+                score = json.loads(process).get("oomScoreAdj")
+                await self._run([*arguments, *_console(console), container_id], stdio, log, score)
                 return self.reaper.watch(_read_pid(pid_file))
         finally:
             for path in files:  # the log too: probes that fail must not fill the tmpfs, nor speak for each other
@@ -106,17 +107,20 @@ class OciRuntime:
         _write(path, resources)
         await self._run(["update", "--resources", path, container_id])
 
-    async def _run(self, arguments: Sequence[str], stdio: Sequence[int] = (), log_path: str = "") -> None:
+    async def _run(
+        self, arguments: Sequence[str], stdio: Sequence[int] = (), log_path: str = "", oom_score: int | None = None
+    ) -> None:
         log_path = log_path or os.path.join(self.bundle, "log.json")
         command = [self.binary, "--log", log_path, "--log-format", "json"]
         command += ["--root", self.root] if self.root else []
         command += ["--systemd-cgroup"] if self.systemd_cgroup else []
         self._give_away(stdio)
-        code = await self.reaper.watch(_spawn([*command, *arguments], stdio)).exit
+        with _giving(oom_score):
+            pid = _spawn([*command, *arguments], stdio)
+        code = await self.reaper.watch(pid).exit
         if code:
             message = _last_error(log_path) or f"exit code {code}"
             raise Internal(f"{os.path.basename(self.binary)} {arguments[0]} failed: {message}")
-
 
     def _give_away(self, stdio: Sequence[int]) -> None:
         """As root of a user namespace a container can do nothing with a pipe of the node's root, not even chown it."""
@@ -124,6 +128,25 @@ class OciRuntime:
             for fd in stdio:
                 if stat.S_ISFIFO(os.fstat(fd).st_mode):
                     os.fchown(fd, self.io_uid, self.io_gid)
+
+
+@contextlib.contextmanager
+def _giving(oom_score: int | None) -> Iterator[None]:
+    """What is started inside the block begins with this oom_score_adj instead of ours, which spares it as it spares us.
+
+    crun sets it for a container's first process and not for an exec. One of its own may be lower than we can give.
+    """
+    if oom_score is None:
+        yield
+        return
+    with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
+        own = file.read()
+        with contextlib.suppress(PermissionError):
+            file.write(b"%d" % oom_score)
+        try:
+            yield
+        finally:
+            file.write(own)
 
 
 def _spawn(command: list[str], stdio: Sequence[int]) -> int:

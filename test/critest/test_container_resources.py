@@ -77,7 +77,11 @@ def test_limits_change_while_a_container_runs_and_those_not_named_stay(
     assert (reported["memory_limit_in_bytes"], reported["cpu_quota"], reported["cpu_shares"]) == (128 * MIB, 20000, 512)
     assert (reported["cpuset_cpus"], reported["oom_score_adj"]) == ("0", 800)
     child = "for one in /proc/[0-9]*; do grep -q sleep $one/comm && cat $one/oom_score_adj; done"
-    assert run(client, container, f"cat /proc/1/oom_score_adj; {child}").split() == ["800", "800"]
+    ours = {pid: Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in node.processes()}
+    seen = run(client, container, f"cat /proc/1/oom_score_adj; {child}; cat /proc/self/oom_score_adj")
+    assert seen.split() == ["800", "800", "800"]
+    assert {pid: Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in ours} == ours
+    assert "800\n" not in ours.values()
 
 
 def test_limits_change_before_the_start(client: CriClient, node: Node, pods: Pods) -> None:
