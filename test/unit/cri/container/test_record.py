@@ -57,7 +57,7 @@ def test_an_image_is_known_by_digest_and_tag_and_else_by_its_id() -> None:
     digest, tag = "example.org/app@sha256:" + "2" * 64, "example.org/app:1"
     made = record(names=(tag, digest))
     assert (made.image_ref, made.image_name) == (digest, tag)
-    assert [one.image_ref for one in made.image_mounts] == [digest]
+    assert [one.image_id for one in made.image_mounts] == [made.image_id]
     unnamed = record(names=())
     assert (unnamed.image_ref, unnamed.image_name) == (unnamed.image_id, "")
     assert image_ref(source().image) == unnamed.image_id
