@@ -1,4 +1,4 @@
-"""crispd from configuration to socket: compose, recover, serve, end."""
+"""crispd from configuration to socket: open, recover, serve, end."""
 
 from __future__ import annotations
 
@@ -6,67 +6,32 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import secrets
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import grpc
-import msgspec
 
 from core.errdefs import CrispError, FailedPrecondition
-from core.files.meter import Meter
-from core.images.verification import Policy
 from core.log import get_logger
-from core.network.cni import CniConfig
 from core.oci import apparmor
-from core.shims.bundle import Runtime as OciRuntime
 from core.telemetry import SILENT, Telemetry
-from core.wiring import Core, CoreConfig, open_core
-from cri import api, watchdog
-from cri.config import Config, Runtime
-from cri.container.bundles import Bundles
-from cri.container.deps import ContainerDeps
-from cri.container.exits import Exits
-from cri.container.remove import remove_containers
-from cri.container.spec.source import Facts
-from cri.container.stop import end_containers
-from cri.container.stopping import Stopping
-from cri.container.streams import CriStreams
-from cri.container.volumes import Volumes
+from core.wiring import Core, open_core
+from cri import api, compose, watchdog
+from cri.config import Config
 from cri.events.events import Events
 from cri.events.feed import Feed
 from cri.features import find_features
-from cri.image.deps import ImageDeps
 from cri.image_service import ImageService
-from cri.node import Node
 from cri.notify import notify
 from cri.reload import reload
 from cri.runtime_service import RuntimeService
-from cri.sandbox.deps import SandboxDeps
-from cri.sandbox.files import PodFiles
-from cri.sandbox.port_forward import dial
 from cri.sandbox.recover import pod_died, recover
 from cri.sandbox.sweep import Leftovers, find_leftovers, sweep
 from cri.server import make_server
-from cri.stats.collector import Collector
-from cri.stats.deps import StatsDeps
-from cri.stats.layers import Layers
-from cri.stats.metrics.collector import MetricsCollector
-from cri.stats.tracking import Tracking
-from cri.store import container as container_store
-from cri.store import sandbox as sandbox_store
-from cri.store.container import Container
-from cri.store.locks import Locks
 from cri.store.operations import Operations
-from cri.store.sandbox import PodSandbox
-from cri.store.store import Store
-from cri.streaming.deps import StreamingDeps
-from cri.streaming.server import Listen, StreamingServer
-from cri.streaming.tls import TlsFiles
+from cri.streaming.server import StreamingServer
 from cri.telemetry.open import Gauges, exposed, make_telemetry
 
 log = get_logger(__name__)
@@ -106,7 +71,7 @@ def only_one(path: str) -> Iterator[None]:
 async def _serve(config: Config, read: Callable[[], Config]) -> None:
     address = config.metrics.address
     telemetry = make_telemetry(address)
-    async with open_core(core_config(config), telemetry) as core, asyncio.TaskGroup() as group:
+    async with open_core(compose.core_config(config), telemetry) as core, asyncio.TaskGroup() as group:
         daemon = Daemon(config, core, group, telemetry)
         on_hangup(config, read)
         await daemon.start()
@@ -115,45 +80,6 @@ async def _serve(config: Config, read: Callable[[], Config]) -> None:
         log.info("stopping")
         notify("STOPPING=1")
         await daemon.stop()
-
-
-def core_config(config: Config) -> CoreConfig:
-    """What the core needs of the configuration."""
-    handlers = {
-        name: OciRuntime(
-            binary=runtime.binary,
-            root=os.path.join(config.state, "runtime", name),
-            systemd_cgroup=runtime.systemd_cgroup,
-        )
-        for name, runtime in all_handlers(config).items()
-    }
-    return CoreConfig(
-        root=config.root,
-        state=config.state,
-        handlers=handlers,
-        registry_config=config.registry.config_path,
-        registry_auth=config.registry.auth_file,
-        cni=CniConfig(conf_dir=config.cni.conf_dir, bin_dirs=tuple(config.cni.bin_dirs)),
-        builtin=config.cni.builtin,
-        bridge=config.cni.bridge,
-        subnet=config.cni.subnet,
-        layers_at_once=config.images.max_concurrent_downloads,
-        pinned=tuple(config.images.pinned),
-        image_policy=Policy(repositories=config.images.policy, bin_dir=config.images.verifier_dir),
-    )
-
-
-def streaming_listen(config: Config) -> Listen:
-    """Where the streaming server listens, and with what certificate."""
-    streaming = config.streaming
-    tls = TlsFiles(certificate=streaming.tls_cert, key=streaming.tls_key) if streaming.tls_cert else None
-    return Listen(address=streaming.address, port=streaming.port, tls=tls)
-
-
-def all_handlers(config: Config) -> dict[str, Runtime]:
-    """All handlers, the default one also as \"\", as the kubelet names it."""
-    handlers = config.handlers()
-    return {"": handlers[config.default_handler()], **handlers}
 
 
 def on_hangup(config: Config, read: Callable[[], Config]) -> None:
@@ -185,12 +111,14 @@ class Daemon:
         self._core = core
         self._group = group
         self._operations = Operations(group)
-        self._containers = self._container_deps()
-        self._sandboxes = self._sandbox_deps()
+        self._containers = compose.container_deps(config, core, self._operations, group)
+        self._sandboxes = compose.sandbox_deps(config, core, self._containers)
         self._events = Events(self._sandboxes.sandboxes, self._containers.containers, time.time_ns, Feed())
         self._features = {name: api.RuntimeHandlerFeatures() for name in core.controllers}
-        self._streaming = StreamingServer(self._streaming_deps(), streaming_listen(config))
-        self._stats = self._stats_deps()
+        self._streaming = StreamingServer(
+            compose.streaming_deps(config, self._containers, self._sandboxes), compose.streaming_listen(config)
+        )
+        self._stats = compose.stats_deps(config, core, self._containers)
         self._server: grpc.aio.Server | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -212,12 +140,13 @@ class Daemon:
         runtime = RuntimeService(
             sandboxes=self._sandboxes,
             containers=self._containers,
-            node=self._node(),
+            node=compose.node(self._config, self._core, self._features),
             events=self._events,
             streaming=self._streaming,
             stats=self._stats,
         )
-        services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, ImageService(self._image_deps()))]
+        images = ImageService(compose.image_deps(self._config, self._core, self._stats))
+        services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, images)]
         self._server = make_server(self._config.grpc.address, services, telemetry=self._telemetry)
         await self._server.start()
         log.info("serving", address=self._config.grpc.address)
@@ -250,7 +179,7 @@ class Daemon:
         await self._core.collector.collect()
 
     async def _find_features(self) -> None:
-        handlers = core_config(self._config).handlers
+        handlers = compose.core_config(self._config).handlers
         try:
             node = await self._core.zygote.run("users", {"directory": self._config.root}, deadline=PROBE)
             if node["reason"]:
@@ -279,107 +208,9 @@ class Daemon:
     def _on_shim_death(self, sandbox_id: str) -> None:
         self._spawn(pod_died(self._sandboxes, self._containers, sandbox_id))
 
-    def _container_deps(self) -> ContainerDeps:
-        core = self._core
-        containers = Store("container", Container, container_store.list_item, core.records, core.metadata)
-        return ContainerDeps(
-            containers=containers,
-            sandboxes=Store("sandbox", PodSandbox, sandbox_store.list_item, core.records, core.metadata),
-            images=core.images,
-            verifier=core.verifier,
-            tasks=core.tasks,
-            bundles=Bundles(
-                os.path.join(self._config.state, "containers"),
-                core.snapshotter,
-                "overlay",
-                Volumes(os.path.join(self._config.root, "volumes")),
-            ),
-            exits=Exits(containers, self._group),
-            stopping=Stopping(),
-            operations=self._operations,
-            locks=Locks(),
-            zygote=core.zygote,
-            handlers=all_handlers(self._config),
-            facts=Facts.read(),
-            cdi_dirs=tuple(self._config.cdi.spec_dirs),
-            etc=os.path.join(self._config.state, "etc"),
-            filesystem=core.filesystem,
-            new_id=new_id,
-            clock=time.time_ns,
-        )
-
-    def _sandbox_deps(self) -> SandboxDeps:
-        core, containers = self._core, self._containers
-        return SandboxDeps(
-            sandboxes=containers.sandboxes,
-            controllers=core.controllers,
-            network=core.network,
-            files=PodFiles(os.path.join(self._config.state, "etc")),
-            operations=self._operations,
-            locks=Locks(),
-            filesystem=core.filesystem,
-            end_containers=lambda sandbox_id: end_containers(containers, sandbox_id),
-            remove_containers=lambda sandbox_id: remove_containers(containers, sandbox_id),
-            new_id=new_id,
-            clock=time.time_ns,
-        )
-
-    def _stats_deps(self) -> StatsDeps:
-        handlers = self._containers.handlers
-        tracking = Tracking(
-            self._containers.facts.layout, lambda handler: handler in handlers and handlers[handler].systemd_cgroup
-        )
-        layers = Layers(Meter(time.time_ns), self._core.snapshotter.upper, self._config.root)
-        return StatsDeps(
-            containers=self._containers.containers,
-            sandboxes=self._sandboxes.sandboxes,
-            tracking=tracking,
-            layers=layers,
-            collector=Collector(tracking, layers, time.time_ns),
-            metrics=MetricsCollector(tracking, layers, time.time_ns),
-            executor=ThreadPoolExecutor(1, "stats"),
-        )
-
-    def _image_deps(self) -> ImageDeps:
-        core, containers = self._core, self._containers.containers
-        return ImageDeps(
-            images=core.images,
-            puller=core.puller,
-            remover=core.remover,
-            filesystem=core.filesystem,
-            image_root=self._config.root,
-            space_of_images=core.space_of_images,
-            space_of_containers=lambda: self._stats.layers.total(containers.list()),
-            clock=time.time_ns,
-        )
-
-    def _streaming_deps(self) -> StreamingDeps:
-        return StreamingDeps(
-            containers=CriStreams(self._containers),
-            dial=partial(dial, self._sandboxes),
-            idle_timeout=self._config.streaming.idle_timeout,
-        )
-
-    def _node(self) -> Node:
-        return Node(
-            network=self._core.network,
-            problems=self._core.problems,
-            handlers=self._features,
-            systemd_cgroup=all_handlers(self._config)[""].systemd_cgroup,
-            conf_dir=self._config.cni.conf_dir,
-            conf_template=self._config.cni.conf_template,
-            filesystem=self._core.filesystem,
-            info={"config": msgspec.to_builtins(self._config), "root": self._config.root, "state": self._config.state},
-        )
-
 
 async def _reported(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except Exception:
         log.exception("background work failed", work=work)
-
-
-def new_id() -> str:
-    """64 hex digits, as both peers name sandboxes and containers."""
-    return secrets.token_hex(32)

@@ -1,0 +1,191 @@
+"""From the configuration and an open core to what the verbs of CRI work with: the one place in cri that names all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import msgspec
+
+from core.files.meter import Meter
+from core.images.verification import Policy
+from core.network.cni import CniConfig
+from core.shims.bundle import Runtime as OciRuntime
+from core.wiring import Core, CoreConfig
+from cri import api
+from cri.config import Config, Runtime
+from cri.container.bundles import Bundles
+from cri.container.deps import ContainerDeps
+from cri.container.exits import Exits
+from cri.container.remove import remove_containers
+from cri.container.spec.source import Facts
+from cri.container.stop import end_containers
+from cri.container.stopping import Stopping
+from cri.container.streams import CriStreams
+from cri.container.volumes import Volumes
+from cri.image.deps import ImageDeps
+from cri.node import Node
+from cri.sandbox.deps import SandboxDeps
+from cri.sandbox.files import PodFiles
+from cri.sandbox.port_forward import dial
+from cri.stats.collector import Collector
+from cri.stats.deps import StatsDeps
+from cri.stats.layers import Layers
+from cri.stats.metrics.collector import MetricsCollector
+from cri.stats.tracking import Tracking
+from cri.store import container as container_store
+from cri.store import sandbox as sandbox_store
+from cri.store.container import Container
+from cri.store.locks import Locks
+from cri.store.operations import Operations
+from cri.store.sandbox import PodSandbox
+from cri.store.store import Store
+from cri.streaming.deps import StreamingDeps
+from cri.streaming.server import Listen
+from cri.streaming.tls import TlsFiles
+
+
+def core_config(config: Config) -> CoreConfig:
+    """What the core needs of the configuration."""
+    handlers = {
+        name: OciRuntime(
+            binary=runtime.binary,
+            root=os.path.join(config.state, "runtime", name),
+            systemd_cgroup=runtime.systemd_cgroup,
+        )
+        for name, runtime in all_handlers(config).items()
+    }
+    return CoreConfig(
+        root=config.root,
+        state=config.state,
+        handlers=handlers,
+        registry_config=config.registry.config_path,
+        registry_auth=config.registry.auth_file,
+        cni=CniConfig(conf_dir=config.cni.conf_dir, bin_dirs=tuple(config.cni.bin_dirs)),
+        builtin=config.cni.builtin,
+        bridge=config.cni.bridge,
+        subnet=config.cni.subnet,
+        layers_at_once=config.images.max_concurrent_downloads,
+        pinned=tuple(config.images.pinned),
+        image_policy=Policy(repositories=config.images.policy, bin_dir=config.images.verifier_dir),
+    )
+
+
+def streaming_listen(config: Config) -> Listen:
+    """Where the streaming server listens, and with what certificate."""
+    streaming = config.streaming
+    tls = TlsFiles(certificate=streaming.tls_cert, key=streaming.tls_key) if streaming.tls_cert else None
+    return Listen(address=streaming.address, port=streaming.port, tls=tls)
+
+
+def all_handlers(config: Config) -> dict[str, Runtime]:
+    """All handlers, the default one also as \"\", as the kubelet names it."""
+    handlers = config.handlers()
+    return {"": handlers[config.default_handler()], **handlers}
+
+
+def container_deps(config: Config, core: Core, operations: Operations, group: asyncio.TaskGroup) -> ContainerDeps:
+    """`group` runs what follows an exit."""
+    containers = Store("container", Container, container_store.list_item, core.records, core.metadata)
+    return ContainerDeps(
+        containers=containers,
+        sandboxes=Store("sandbox", PodSandbox, sandbox_store.list_item, core.records, core.metadata),
+        images=core.images,
+        verifier=core.verifier,
+        tasks=core.tasks,
+        bundles=Bundles(
+            os.path.join(config.state, "containers"),
+            core.snapshotter,
+            "overlay",
+            Volumes(os.path.join(config.root, "volumes")),
+        ),
+        exits=Exits(containers, group),
+        stopping=Stopping(),
+        operations=operations,
+        locks=Locks(),
+        zygote=core.zygote,
+        handlers=all_handlers(config),
+        facts=Facts.read(),
+        cdi_dirs=tuple(config.cdi.spec_dirs),
+        etc=os.path.join(config.state, "etc"),
+        filesystem=core.filesystem,
+        new_id=new_id,
+        clock=time.time_ns,
+    )
+
+
+def sandbox_deps(config: Config, core: Core, containers: ContainerDeps) -> SandboxDeps:
+    return SandboxDeps(
+        sandboxes=containers.sandboxes,
+        controllers=core.controllers,
+        network=core.network,
+        files=PodFiles(os.path.join(config.state, "etc")),
+        operations=containers.operations,
+        locks=Locks(),
+        filesystem=core.filesystem,
+        end_containers=lambda sandbox_id: end_containers(containers, sandbox_id),
+        remove_containers=lambda sandbox_id: remove_containers(containers, sandbox_id),
+        new_id=new_id,
+        clock=time.time_ns,
+    )
+
+
+def stats_deps(config: Config, core: Core, containers: ContainerDeps) -> StatsDeps:
+    handlers = containers.handlers
+    tracking = Tracking(
+        containers.facts.layout, lambda handler: handler in handlers and handlers[handler].systemd_cgroup
+    )
+    layers = Layers(Meter(time.time_ns), core.snapshotter.upper, config.root)
+    return StatsDeps(
+        containers=containers.containers,
+        sandboxes=containers.sandboxes,
+        tracking=tracking,
+        layers=layers,
+        collector=Collector(tracking, layers, time.time_ns),
+        metrics=MetricsCollector(tracking, layers, time.time_ns),
+        executor=ThreadPoolExecutor(1, "stats"),
+    )
+
+
+def image_deps(config: Config, core: Core, stats: StatsDeps) -> ImageDeps:
+    return ImageDeps(
+        images=core.images,
+        puller=core.puller,
+        remover=core.remover,
+        filesystem=core.filesystem,
+        image_root=config.root,
+        space_of_images=core.space_of_images,
+        space_of_containers=lambda: stats.layers.total(stats.containers.list()),
+        clock=time.time_ns,
+    )
+
+
+def streaming_deps(config: Config, containers: ContainerDeps, sandboxes: SandboxDeps) -> StreamingDeps:
+    return StreamingDeps(
+        containers=CriStreams(containers),
+        dial=partial(dial, sandboxes),
+        idle_timeout=config.streaming.idle_timeout,
+    )
+
+
+def node(config: Config, core: Core, features: Mapping[str, api.RuntimeHandlerFeatures]) -> Node:
+    return Node(
+        network=core.network,
+        problems=core.problems,
+        handlers=features,
+        systemd_cgroup=all_handlers(config)[""].systemd_cgroup,
+        conf_dir=config.cni.conf_dir,
+        conf_template=config.cni.conf_template,
+        filesystem=core.filesystem,
+        info={"config": msgspec.to_builtins(config), "root": config.root, "state": config.state},
+    )
+
+
+def new_id() -> str:
+    """64 hex digits, as both peers name sandboxes and containers."""
+    return secrets.token_hex(32)
