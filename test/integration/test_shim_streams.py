@@ -17,7 +17,7 @@ from core.tasks.streams import ByteSource
 from core.tasks.tasks import TaskIO
 from core.zygote.process import ZygoteProcess
 from rig.bundles import process
-from rig.shim_node import POD, ShimNode, alive, daemon, remove_cgroups
+from rig.shim_node import POD, ShimNode, daemon, remove_cgroups, wait_gone
 
 pytestmark = pytest.mark.root
 
@@ -319,7 +319,7 @@ async def test_a_dead_shim_ends_the_exec(pod: ShimNode) -> None:
         await streams.wait()
     await streams.close()
     await pod.wait(lambda: bool(pod.deaths))
-    assert not any(alive(pid) for pid in sleeping)
+    await wait_gone(sleeping)
 
 
 async def test_all_clients_see_what_the_log_gets_from_when_they_came(pod: ShimNode) -> None:

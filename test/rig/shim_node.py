@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +86,13 @@ async def daemon(state: Path, zygote: ZygoteProcess) -> AsyncIterator[ShimNode]:
 def remove_cgroups() -> None:
     """Remove the parent of all bundles' groups. Raises OSError when a container's is left in it."""
     cgroups.remove_cgroups(f"/{CGROUP.strip('/')}")
+
+
+async def wait_gone(pids: Sequence[int]) -> None:
+    """What is killed leaves its cgroup some steps before its pidfd tells of the end (kernel/exit.c, do_exit)."""
+    async with asyncio.timeout(patient(5)):
+        while any(map(alive, pids)):
+            await asyncio.sleep(0.01)  # between looks at the condition
 
 
 def alive(pid: int) -> bool:
