@@ -15,7 +15,7 @@ from core.tasks.tasks import TaskIO, TaskState
 from core.zygote.process import ZygoteProcess
 from rig.bundles import process
 from rig.patience import patient
-from rig.shim_node import POD, ShimNode, alive, daemon, remove_cgroups
+from rig.shim_node import POD, ShimNode, daemon, remove_cgroups, wait_gone
 
 pytestmark = pytest.mark.root
 
@@ -143,8 +143,8 @@ async def test_a_pod_with_its_own_pid_namespace_has_an_init(node: ShimNode) -> N
     pid = await node.run("c", "exec sleep 1000", namespaces=sandbox.namespaces)
     assert os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{sandbox.pid}/ns/pid")
     await node.sandboxes.remove("pod")
-    assert not alive(sandbox.pid)
-    assert not alive(pid)
+    await wait_gone([sandbox.pid])
+    await wait_gone([pid])
 
 
 async def test_a_new_daemon_adopts_shims_and_hears_of_exits_meanwhile(tmp_path: Path, zygote: ZygoteProcess) -> None:
@@ -179,7 +179,7 @@ async def test_a_killed_shim_takes_its_containers_with_it(node: ShimNode) -> Non
     shim = node.state.joinpath("sandboxes/pod/shim.json").read_text()
     os.kill(int(shim.split('"pid": ')[1].split(",")[0]), signal.SIGKILL)
     await node.wait(lambda: bool(node.deaths))
-    assert not alive(pid)
+    await wait_gone([pid])
     assert not await node.sandboxes.alive("pod")
     assert not await node.tasks.adopt("pod")
     await node.sandboxes.stop("pod")
@@ -198,7 +198,7 @@ async def test_a_killed_shim_takes_the_pods_init_with_it(node: ShimNode) -> None
     with contextlib.suppress(ProcessLookupError):
         pidfd = os.pidfd_open(sandbox.pid)
         await wait_readable(pidfd)
-    assert not alive(sandbox.pid)
+    await wait_gone([sandbox.pid])
 
 
 async def test_a_sandbox_that_cannot_be_made_leaves_nothing(node: ShimNode) -> None:
