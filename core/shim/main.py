@@ -38,6 +38,9 @@ VERSION = 1
 """Of shim.json, which a newer crispd reads."""
 FAREWELL = 2.0
 """Seconds for the last events to reach the daemon at shutdown."""
+HANDSHAKE = 30.0
+"""Seconds for whoever started the shim to ask for a pod. One that nobody knows of, since its zygote was killed as it
+forked, ends by itself (hazards 3.3)."""
 OOM_SCORE = -998
 """As both peers: nothing of the node but crispd itself shall outlive a pod's shim."""
 
@@ -81,21 +84,29 @@ async def serve(sandbox_id: str, directory: str, events: str, namespace: str, li
         tasks = TaskService(containers, reaper, publisher, namespace, over.set)
         server.register(task_v3_pb2.DESCRIPTOR.services_by_name["Task"], tasks)
         server.register(task_v2_pb2.DESCRIPTOR.services_by_name["Task"], tasks)
-        server.register(
-            sandbox_pb2.DESCRIPTOR.services_by_name["Sandbox"],
-            SandboxService(sandbox_id, directory, reaper, over.set),
-        )
+        sandbox = SandboxService(sandbox_id, directory, reaper, over.set)
+        server.register(sandbox_pb2.DESCRIPTOR.services_by_name["Sandbox"], sandbox)
         server.register(crisp_shim_pb2.DESCRIPTOR.services_by_name["Shim"], ShimService(containers))
         reaper.install()
         publishing = group.create_task(publisher.run())
         async with server.serving(listener), StreamsServer(containers).serving(os.path.join(directory, "streams.sock")):
             _save_identity(directory)
-            await over.wait()
+            await _until_over(over, lambda: sandbox.created or bool(containers.list()))
         await publisher.wait_empty(FAREWELL)
         publishing.cancel()
         for container in containers.list():
             with contextlib.suppress(CrispError):
                 await container.kill(signal.SIGKILL, everything=True)
+
+
+async def _until_over(over: asyncio.Event, wanted: Callable[[], bool]) -> None:
+    """Wait for `over`; not for ever when nobody has `wanted` anything in time."""
+    try:
+        async with asyncio.timeout(HANDSHAKE):
+            await over.wait()
+    except TimeoutError:
+        if wanted():
+            await over.wait()
 
 
 def _save_identity(directory: str) -> None:

@@ -36,6 +36,10 @@ class SandboxService:
         self._init: Process | None = None
         self._stopped = asyncio.Event()
 
+    @property
+    def created(self) -> bool:
+        return self._created_at > 0
+
     async def create_sandbox(
         self, request: sandbox_pb2.CreateSandboxRequest
     ) -> sandbox_pb2.CreateSandboxResponse:
