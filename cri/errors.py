@@ -8,11 +8,14 @@ import grpc
 
 from core import errdefs
 from core.images.verification import Refused
+from core.remotes.failures import Unreachable
 
-REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+IMAGE_VOLUME_MOUNT_FAILED = "ImageVolumeMountFailed"
+_REASONS: Mapping[type[BaseException], str] = {
+    Refused: "SignatureValidationFailed: ",
+    Unreachable: "RegistryUnavailable: ",
+}
 """What a message begins with for the kubelet to show it as the reason (cri-api, pkg/errors)."""
-_REASONS: Mapping[type[BaseException], str] = {Refused: "SignatureValidationFailed: "}
-"""The same for errors that have a class of their own."""
 
 _CODES: tuple[tuple[type[errdefs.CrispError], grpc.StatusCode], ...] = (
     (errdefs.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),

@@ -6,11 +6,9 @@ from yarl import URL
 
 from core.errdefs import CrispError, NotFound, Unavailable
 
-_REGISTRY_UNAVAILABLE = "RegistryUnavailable"  # cri-api pkg/errors: how the kubelet tells it from other failures
-
 
 class Unreachable(Unavailable):
-    """No connection: there is no point in asking this host again now."""
+    """No connection to the host, or to any: there is no point in asking again now."""
 
 
 class Retriable(Unavailable):
@@ -38,7 +36,5 @@ class Failures:
             return NotFound(f"{self._what}: no host in hosts.toml has the capability")
         reasons = "; ".join(f"{host}: {error}" for host, error in self._failed)
         last = self._failed[-1][1]
-        if isinstance(last, Unreachable):
-            return Unavailable(f"{_REGISTRY_UNAVAILABLE}: {self._what}: {reasons}")
         kind = Unavailable if isinstance(last, Retriable) else type(last)
         return kind(f"{self._what}: {reasons}")

@@ -21,9 +21,7 @@ from core.linux.mount import mount_all, umount_all
 from core.linux.openat2 import open_in_root
 from core.snapshots.snapshotter import Snapshotter
 from cri import api
-
-REASON = "ImageVolumeMountFailed"
-"""What the kubelet finds in a message to tell this from other failures (cri-api, errors.go)."""
+from cri.errors import IMAGE_VOLUME_MOUNT_FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +39,7 @@ def wanted_images(images: ImageStore, config: api.ContainerConfig) -> list[Wante
 
 
 def _wanted(images: ImageStore, mount: api.Mount) -> WantedImage:
-    where = f"{REASON}: mount {mount.container_path[:160]}"
+    where = f"{IMAGE_VOLUME_MOUNT_FAILED}: mount {mount.container_path[:160]}"
     if mount.host_path:
         raise InvalidArgument(f"{where}: it has an image and a host_path")
     if not mount.readonly:
@@ -70,7 +68,7 @@ class ImageMounts:
             mount_all(self._snapshotter.view(_key(container_id, number), wanted.image.chain_id), target)
             return _inside(target, wanted.sub_path) if wanted.sub_path else target
         except CrispError as exc:
-            raise type(exc)(f"{REASON}: mount {wanted.container_path[:160]}: {exc}") from exc
+            raise type(exc)(f"{IMAGE_VOLUME_MOUNT_FAILED}: mount {wanted.container_path[:160]}: {exc}") from exc
 
     def remove(self, container_id: str) -> None:
         """Unmount, and drop the views; also those whose directory a reboot has taken. Success when there is none.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from core.errdefs import InvalidArgument, Unavailable
+from core.errdefs import InvalidArgument
 from core.log import get_logger
 from core.remotes.auth import Credentials
 from cri import api
-from cri.errors import REGISTRY_UNAVAILABLE
 from cri.image.deps import ImageDeps
 
 log = get_logger(__name__)
@@ -20,10 +19,7 @@ async def pull_image(deps: ImageDeps, request: api.PullImageRequest) -> str:
     """
     if not request.image.image:
         raise InvalidArgument("PullImage: image is empty")
-    try:
-        image = await deps.puller.pull(request.image.image, credentials(request.auth))
-    except Unavailable as exc:
-        raise Unavailable(f"{REGISTRY_UNAVAILABLE}: {exc}") from exc
+    image = await deps.puller.pull(request.image.image, credentials(request.auth))
     log.info("image pulled", image=request.image.image, id=image.id, size=image.size)
     return image.id
 

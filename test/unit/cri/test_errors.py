@@ -6,6 +6,8 @@ import grpc
 import pytest
 
 from core import errdefs
+from core.images.verification import Refused
+from core.remotes.failures import Unreachable
 from cri.errors import status_of
 
 KINDS = [kind for _, kind in inspect.getmembers(errdefs, inspect.isclass) if kind is not errdefs.CrispError]
@@ -25,3 +27,8 @@ def test_what_nobody_planned_for_is_unknown_and_says_what_it_is() -> None:
 
 def test_an_error_without_words_still_says_something() -> None:
     assert status_of(errdefs.NotFound()) == (grpc.StatusCode.NOT_FOUND, "NotFound")
+
+
+def test_what_the_kubelet_tells_from_other_failures_begins_with_its_word_once() -> None:
+    assert status_of(Refused("x")) == (grpc.StatusCode.PERMISSION_DENIED, "SignatureValidationFailed: x")
+    assert status_of(Unreachable("x")) == (grpc.StatusCode.UNAVAILABLE, "RegistryUnavailable: x")
