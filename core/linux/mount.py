@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from core.linux import fsmount, overlay
 from core.linux.libc import check, function
-from core.linux.openat2 import open_in_root
+from core.linux.openat2 import real_path
 from core.types import Mount
 
 MS_RDONLY = 1
@@ -147,7 +147,7 @@ def mount_all(mounts: Iterable[Mount], target: str) -> None:
     """
     with contextlib.ExitStack() as undo:
         for item in mounts:
-            place = _resolve(target, item.target) if item.target else target
+            place = real_path(target, item.target) if item.target else target
             _perform(item, parse_options(item.options), place, undo)
         undo.pop_all()
 
@@ -191,16 +191,3 @@ def _mount_new(item: Mount, options: Options, place: str) -> None:
             raise
         with overlay.layers_by_descriptor(options.data) as shorter:
             mount(item.source, place, item.type, options.flags, ",".join(shorter))
-
-
-def _resolve(root: str, path: str) -> str:
-    """The real path of `path` inside `root`, whose content is an image's and not to be trusted."""
-    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fd = open_in_root(root_fd, path, os.O_PATH)
-    finally:
-        os.close(root_fd)
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}")
-    finally:
-        os.close(fd)

@@ -39,6 +39,20 @@ def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
     return _retried(root_fd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 
+def real_path(root: str, path: str, flags: int = 0) -> str:
+    """Where `path` leads in the tree at `root`, as a path of ours: found as by `open_in_root`, with `flags` beside
+    O_PATH. Raises OSError."""
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        found = open_in_root(root_fd, path, os.O_PATH | flags)
+    finally:
+        os.close(root_fd)
+    try:
+        return os.readlink(f"/proc/self/fd/{found}")
+    finally:
+        os.close(found)
+
+
 def open_beneath(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
     """Open relative `path` through no link at all and never outside `root_fd` (ELOOP, EXDEV)."""
     return _retried(root_fd, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)

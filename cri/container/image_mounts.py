@@ -18,7 +18,7 @@ from core.files.dirs import make_dirs
 from core.images.images import Image, ImageStore
 from core.images.lookup import find_image
 from core.linux.mount import mount_all, umount_all
-from core.linux.openat2 import open_in_root
+from core.linux.openat2 import real_path
 from core.snapshots.snapshotter import Snapshotter
 from cri import api
 from cri.errors import IMAGE_VOLUME_MOUNT_FAILED
@@ -98,14 +98,7 @@ def _key(container_id: str, number: int) -> str:
 
 def _inside(root: str, path: str) -> str:
     """The real path of `path` in the image at `root`; its links lead nowhere else."""
-    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
-        found = open_in_root(root_fd, path.lstrip("/") or ".", os.O_PATH)
+        return real_path(root, path.lstrip("/") or ".")
     except OSError as exc:
         raise NotFound(f"image_sub_path {path[:160]!r}: {exc.strerror}") from exc
-    finally:
-        os.close(root_fd)
-    try:
-        return os.readlink(f"/proc/self/fd/{found}")
-    finally:
-        os.close(found)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from core.errdefs import InvalidArgument
 from core.files.dirs import make_dirs, remove_tree
-from core.linux.openat2 import open_in_root
+from core.linux.openat2 import real_path
 from core.snapshots.copy import copy_tree
 from cri.container.spec.mounts import clean_path
 
@@ -80,16 +80,9 @@ class Volumes:
 
 def _in_image(rootfs: str, target: str) -> str:
     """The real path of the image's directory `target`, "" when it has none: links lead nowhere else than inside."""
-    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY)
     try:
-        found = open_in_root(root, target, os.O_PATH | os.O_DIRECTORY)
+        return real_path(rootfs, target, os.O_DIRECTORY)
     except FileNotFoundError:
         return ""
     except OSError as exc:
         raise InvalidArgument(f"image: volume {target[:160]!r}: {exc.strerror}") from exc
-    finally:
-        os.close(root)
-    try:
-        return os.readlink(f"/proc/self/fd/{found}")
-    finally:
-        os.close(found)
