@@ -74,7 +74,7 @@ def become_shim(sandbox_id: str, oom_score: int) -> None:
 
 
 async def serve(sandbox_id: str, directory: str, events: str, namespace: str, listener: socket.socket) -> None:
-    """Serve one pod until it is shut down; then the socket is gone and all events are told."""
+    """Serve one pod until it is shut down; then nobody listens any more and all events are told."""
     over = asyncio.Event()
     reaper = Reaper()
     publisher = Publisher(events, namespace)
