@@ -151,4 +151,4 @@ def _store_key(host: Host) -> str:
 
 def _normal(key: str) -> str:
     """Docker writes URLs: `https://index.docker.io/v1/` is the host."""
-    return re.sub(r"^https?://|/v[12]/?$|/$", "", key).removesuffix("/v1").removesuffix("/v2")
+    return re.sub(r"^https?://|(/v[12])?/?$", "", key)
