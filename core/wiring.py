@@ -75,17 +75,24 @@ class CoreConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Core:
-    """Everything below CRI, open."""
+class Images:
+    """What comes, stays and goes."""
 
-    images: ImageStore
+    store: ImageStore
     puller: Puller
     verifier: ImageVerifier
     remover: Remover
     collector: Collector
-    snapshotter: Snapshotter
-    space_of_images: Callable[[], Usage]
+    space: Callable[[], Usage]
     """On disk; it may block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """Everything below CRI, open."""
+
+    images: Images
+    snapshotter: Snapshotter
     zygote: Zygote
     records: RecordStore
     shims: ShimManager
@@ -117,42 +124,16 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
         stack.callback(shims.leave)
         tasks = ShimTasks(shims)
         await stack.enter_async_context(tasks.listening())
-        registry = await stack.enter_async_context(
-            Registry(
-                config_path=config.registry_config,
-                executor=filesystem,
-                keychain=Keychain(config.registry_auth),
-                telemetry=telemetry,
-            )
-        )
         network = await _open_network(config, stack, filesystem, group, telemetry)
         controller = PinnedController(shims, config.handlers)
-        images, holds, blocking = SqliteImages(database), Holds(), Blocking(filesystem)
-        content = LocalContent(os.path.join(config.root, "content"))
         snapshotter = OverlaySnapshotter(os.path.join(config.root, "snapshots"), boot_id=boot_id())
-        verifier = ImageVerifier(config.image_policy)
-        puller = Puller(
-            registry=registry,
-            images=images,
-            content=content,
-            snapshots=snapshotter,
+        images = await _open_images(
+            config,
+            stack,
+            store=SqliteImages(database),
+            snapshotter=snapshotter,
             zygote=zygote,
-            holds=holds,
-            blocking=blocking,
-            platform=host_platform(),
-            clock=time.time,
-            layers_at_once=config.layers_at_once,
-            pinned=config.pinned,
-            verifier=verifier,
-            telemetry=telemetry,
-        )
-        collector = Collector(
-            images=images,
-            content=content,
-            snapshots=snapshotter,
-            holds=holds,
-            blocking=blocking,
-            clock=time.time,
+            filesystem=filesystem,
             telemetry=telemetry,
         )
         health = Health(
@@ -165,12 +146,7 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
         stack.callback(group.create_task(health.run()).cancel)
         yield Core(
             images=images,
-            puller=puller,
-            verifier=verifier,
-            remover=Remover(images=images, collector=collector, blocking=blocking),
-            collector=collector,
             snapshotter=snapshotter,
-            space_of_images=lambda: space_of_images(content, snapshotter),
             zygote=zygote,
             records=MirroredRecords(SqliteRecords(database), os.path.join(config.state, "records")),
             shims=shims,
@@ -182,6 +158,61 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             rebooted=_rebooted(config.root),
             problems=health.problems,
         )
+
+
+async def _open_images(
+    config: CoreConfig,
+    stack: contextlib.AsyncExitStack,
+    *,
+    store: ImageStore,
+    snapshotter: Snapshotter,
+    zygote: Zygote,
+    filesystem: Executor,
+    telemetry: Telemetry,
+) -> Images:
+    registry = await stack.enter_async_context(
+        Registry(
+            config_path=config.registry_config,
+            executor=filesystem,
+            keychain=Keychain(config.registry_auth),
+            telemetry=telemetry,
+        )
+    )
+    content = LocalContent(os.path.join(config.root, "content"))
+    holds, blocking = Holds(), Blocking(filesystem)
+    verifier = ImageVerifier(config.image_policy)
+    puller = Puller(
+        registry=registry,
+        images=store,
+        content=content,
+        snapshots=snapshotter,
+        zygote=zygote,
+        holds=holds,
+        blocking=blocking,
+        platform=host_platform(),
+        clock=time.time,
+        layers_at_once=config.layers_at_once,
+        pinned=config.pinned,
+        verifier=verifier,
+        telemetry=telemetry,
+    )
+    collector = Collector(
+        images=store,
+        content=content,
+        snapshots=snapshotter,
+        holds=holds,
+        blocking=blocking,
+        clock=time.time,
+        telemetry=telemetry,
+    )
+    return Images(
+        store=store,
+        puller=puller,
+        verifier=verifier,
+        remover=Remover(images=store, collector=collector, blocking=blocking),
+        collector=collector,
+        space=lambda: space_of_images(content, snapshotter),
+    )
 
 
 def _open_database(config: CoreConfig) -> tuple[Database, str]:

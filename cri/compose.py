@@ -95,8 +95,8 @@ def container_deps(config: Config, core: Core, operations: Operations, group: as
     return ContainerDeps(
         containers=containers,
         sandboxes=Store("sandbox", PodSandbox, sandbox_store.list_item, core.records, core.metadata),
-        images=core.images,
-        verifier=core.verifier,
+        images=core.images.store,
+        verifier=core.images.verifier,
         tasks=core.tasks,
         bundles=Bundles(
             os.path.join(config.state, "containers"),
@@ -154,12 +154,12 @@ def stats_deps(config: Config, core: Core, containers: ContainerDeps) -> StatsDe
 
 def image_deps(config: Config, core: Core, stats: StatsDeps) -> ImageDeps:
     return ImageDeps(
-        images=core.images,
-        puller=core.puller,
-        remover=core.remover,
+        images=core.images.store,
+        puller=core.images.puller,
+        remover=core.images.remover,
         filesystem=core.filesystem,
         image_root=config.root,
-        space_of_images=core.space_of_images,
+        space_of_images=core.images.space,
         space_of_containers=lambda: stats.layers.total(stats.containers.list()),
         clock=time.time_ns,
     )

@@ -176,7 +176,7 @@ class Daemon:
 
     async def _clean_up(self, leftovers: Leftovers) -> None:
         await sweep(self._sandboxes, self._containers, leftovers)
-        await self._core.collector.collect()
+        await self._core.images.collector.collect()
 
     async def _find_features(self) -> None:
         handlers = compose.core_config(self._config).handlers
@@ -200,7 +200,7 @@ class Daemon:
                 lambda: sum(container.running for container in containers.containers.list()),
             ),
             "crisp_containers": ("Containers in all states.", lambda: len(containers.containers.list())),
-            "crisp_images": ("Images.", lambda: len(core.images.list())),
+            "crisp_images": ("Images.", lambda: len(core.images.store.list())),
             "crisp_shims": ("Shims that run.", lambda: core.shims.running),
             "crisp_network_ready": ("Whether pods get a network.", lambda: core.network.status().ready),
         }
