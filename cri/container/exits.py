@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from core.errdefs import CrispError
 from core.failpoint import failpoint
 from core.log import get_logger
 from core.tasks.tasks import TaskExit
@@ -40,12 +39,12 @@ class Exits:
         await self._record(container.id, self._containers.put(container))
 
     async def _record(self, container_id: str, writing: Awaitable[None]) -> None:
-        failpoint("container.exit.told")
         try:
+            failpoint("container.exit.told")
             await writing
-        except CrispError as exc:
-            log.error("exit not recorded", container_id=container_id, error=exc)
-        failpoint("container.exit.recorded")
+            failpoint("container.exit.recorded")
+        except Exception:  # nobody waits for this task: it must not take the daemon along, nor leave the waiters
+            log.exception("exit not recorded", container_id=container_id)
         container = self._containers.find(container_id)
         if container is not None:
             log.info("container exited", container_id=container_id, code=container.exit_code, reason=container.reason)
