@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import os
 from collections.abc import Callable
@@ -18,10 +19,12 @@ from core.files.dirs import make_dirs
 from core.linux.pidfd import ProcessIdentity
 from core.log import get_logger
 from core.shims.bundle import Runtime, SandboxDir
+from core.shims.client import ShimClient
 from core.shims.leftovers import end_leftovers
 from core.shims.shim import Shim
 from core.shims.strays import end_strays
 from core.ttrpc.address import listen
+from core.ttrpc.client import Client
 from core.types import identifier
 from core.zygote.zygote import Zygote
 
@@ -113,6 +116,8 @@ class ShimManager:
             self._shims.pop(sandbox_id, None)
             await shim.end()
             shim.leave()
+        else:
+            await _end_unknown(sandbox_id, directory)
         failpoint("shim.remove.ended")
         await self._end_leftovers(directory)
         failpoint("shim.remove.swept")
@@ -166,3 +171,13 @@ class ShimManager:
         except NotFound:
             return  # a crash came before the shim was forked
         await end_leftovers(directory, runtime)
+
+
+async def _end_unknown(sandbox_id: str, directory: SandboxDir) -> None:
+    """End a shim whose pid nobody was told, since its zygote was killed as it forked: it listens where it was to."""
+    with contextlib.suppress(CrispError):
+        client = ShimClient(await Client.connect(directory.socket))
+        try:
+            await client.shutdown_sandbox(sandbox_id)
+        finally:
+            client.close()

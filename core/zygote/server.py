@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.failpoint import failpoint
 from core.linux.sockets import recv_fds
 from core.zygote import child
 from core.zygote.wire import MAX_FDS, MAX_REQUEST, Reply, ReplyKind, Request
@@ -55,6 +56,7 @@ class Server:
         else:
             if pid == 0:
                 child.run(self._jobs[request.job], fds[0], fds[1:], parent=parent, detach=request.detach)
+            failpoint("zygote.fork.forked")
             self._adopt(pid, request)
         finally:
             for fd in fds:
