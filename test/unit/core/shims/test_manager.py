@@ -142,7 +142,7 @@ async def test_a_pid_that_is_another_process_now_is_a_dead_shim(
     manager.leave()
     record = tmp_path / "sandboxes/pod/shim.json"
     record.write_text(record.read_text().replace('"start_time": ', '"start_time": 1'))
-    manager.directory("pod").socket.unlink()  # as the shim did that had this pid
+    Path(manager.directory("pod").socket).unlink()  # as the shim did that had this pid
     assert await manager.adopt("pod") is Liveness.DEAD
     await manager.remove("pod")
     assert zygote.shims["pod"].body.returncode is None
