@@ -19,6 +19,7 @@ from rig.cgroups import ensure_cgroups
 from rig.cri_client import CriClient
 from rig.images import busybox, push
 from rig.patience import patient
+from rig.processes import shims_of
 from rig.registry import running_registry
 
 CONFIG = """version = 1
@@ -52,10 +53,10 @@ def main() -> None:
             pod = run_daemon(base, image)
         say("what is left")
         mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if scratch in line]
-        shims = subprocess.run(["pgrep", "-a", "-f", f"crisp-shim {pod}"], capture_output=True, text=True, check=False)
+        shims = shims_of(pod)
         bridge = Path("/sys/class/net/crispdemo0").exists()
-        print(f"mounts: {mounts}, shims: {shims.stdout.split()}, bridge: {bridge}")
-        if mounts or shims.stdout or bridge:
+        print(f"mounts: {mounts}, shims: {shims}, bridge: {bridge}")
+        if mounts or shims or bridge:
             raise SystemExit("the demo left something behind")
 
 
@@ -70,7 +71,10 @@ def run_daemon(base: Path, image: str) -> str:
         with CriClient(str(base / "run/crisp.sock")) as client:
             client.wait_ready()
             print(client.Version(api.VersionRequest()))
-            return run_pod(client, base, image)
+            try:
+                return run_pod(client, base, image)
+            finally:
+                remove_pods(client)
     except BaseException:
         print((base / "crispd.log").read_text())
         raise
@@ -105,14 +109,22 @@ def run_pod(client: CriClient, base: Path, image: str) -> str:
     print(log.read_text(), end="")
     say("exec: the processes that the server container sees")
     request = api.ExecSyncRequest(container_id=server, cmd=["ps"], timeout=int(patient(10)))
-    print(client.ExecSync(request).stdout.decode(), end="")
+    execution = client.ExecSync(request)
+    print(execution.stdout.decode(), end="")
+    if execution.exit_code:
+        raise SystemExit(f"ps ended with {execution.exit_code}: {execution.stderr.decode()}")
     say("stop and remove")
     for container in (server, fetcher):
         client.StopContainer(api.StopContainerRequest(container_id=container, timeout=1))
-    client.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=pod))
-    client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod))
+    remove_pods(client)
     client.RemoveImage(api.RemoveImageRequest(image=api.ImageSpec(image=image)))
     return str(pod)
+
+
+def remove_pods(client: CriClient) -> None:
+    for pod in client.ListPodSandbox(api.ListPodSandboxRequest()).items:
+        client.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=pod.id))
+        client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod.id))
 
 
 def start(

@@ -8,7 +8,12 @@ from pathlib import Path
 
 def shim_of(sandbox_id: str) -> int:
     """The pid of the shim that serves a sandbox."""
-    return next(pid for pid, title in _titles() if title == f"crisp-shim {sandbox_id}")
+    return shims_of(sandbox_id)[0]
+
+
+def shims_of(sandbox_id: str) -> list[int]:
+    """The pids of the shims of a sandbox: one while it lives, none when it is gone."""
+    return [pid for pid, title in _titles() if title == f"crisp-shim {sandbox_id}"]
 
 
 def zygote_of(daemon: int) -> int | None:
