@@ -12,14 +12,20 @@ from cri import api
 from rig.patience import patient
 
 MAX_MESSAGE = 16 << 20
+RECONNECT = 20
+"""Milliseconds between attempts to connect: gRPC's own second is as long as a daemon takes to start."""
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    *((f"grpc.{which}_reconnect_backoff_ms", RECONNECT) for which in ("initial", "min", "max")),
+]
 
 
 class CriClient:
     """Blocking calls to the runtime and image service behind one unix socket; closed by `close` or a with block."""
 
     def __init__(self, socket: str) -> None:
-        options = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE)]
-        self._channel = grpc.insecure_channel(f"unix:{socket}", options=options)
+        self._channel = grpc.insecure_channel(f"unix:{socket}", options=_OPTIONS)
         for service in (api.RUNTIME_SERVICE, api.IMAGE_SERVICE):
             for method in service.methods:
                 setattr(self, method.name, self._stub(method))

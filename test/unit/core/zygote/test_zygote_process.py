@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from core.errdefs import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from core.failpoint import ENVIRONMENT
 from core.zygote.process import ZygoteProcess
 
 HERE = os.path.dirname(__file__)
@@ -108,6 +109,27 @@ async def test_at_its_deadline_a_child_is_dead_before_the_caller_hears_of_it(zyg
 
 
 async def test_cancelling_kills_the_child(zygote):
+    started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    job = asyncio.ensure_future(
+        zygote.run("hang", {}, deadline=LONG, progress=lambda message: started.set_result(message["pid"]))
+    )
+    pid = await started
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.fixture
+def slow_to_tell(monkeypatch):
+    """A zygote that says only a while after each fork that there is a child, which has begun by then."""
+    monkeypatch.setenv(ENVIRONMENT, "zygote.fork.forked=sleep(300)")
+
+
+async def test_a_child_that_works_before_its_zygote_tells_of_it_is_dead_when_its_cancelled_job_ends(
+    slow_to_tell, zygote
+):
     started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     job = asyncio.ensure_future(
         zygote.run("hang", {}, deadline=LONG, progress=lambda message: started.set_result(message["pid"]))
