@@ -32,8 +32,8 @@ test: setup check ## set up and pass all tests (root)
 demo: setup ## a pod from a real image, end to end (root)
 	$(BIN)/python tools/demo.py
 
-bench: setup ## Crisp and Debian's containerd side by side, as ratios (root)
-	PYTHONPATH=.:test $(BIN)/python test/bench/run.py
+bench: setup ## Crisp and Debian's containerd side by side, as ratios (root; SCENARIOS picks some)
+	PYTHONPATH=.:test $(BIN)/python test/bench/run.py $(SCENARIOS)
 
 POINTS ?= 1000
 crash: setup ## kill crispd and its shims at POINTS named steps and look what is lost or left (root; SEED=n repeats a run)

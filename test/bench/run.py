@@ -1,6 +1,7 @@
 """`make bench`: the same script drives Crisp and Debian's containerd in turn and prints the ratios.
 
 Same OCI runtime (crun), same CNI plugins, same image from a registry on loopback. The JSON is kept beside the table.
+`make bench SCENARIOS="logging pulling"` measures these only, in that order.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from rig.registry import running_registry
 Figures = dict[str, float]
 Scenario = Callable[[Daemon, str, Path], Figures]
 HIGHER_IS_BETTER = {"pods/s", "log MiB/s"}
+SCENARIOS: dict[str, Scenario] = {
+    scenario.__name__: scenario
+    for scenario in (scenarios.lifecycle, scenarios.density, scenarios.logging, scenarios.pulling)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +39,9 @@ class Images:
     pause: str
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
+    """Raises KeyError for a scenario that there is none of."""
+    wanted = [SCENARIOS[name] for name in names or SCENARIOS]
     ensure_cgroups()
     with tempfile.TemporaryDirectory(prefix="crisp-bench-", dir="/var/tmp", ignore_cleanup_errors=True) as scratch:
         base = Path(scratch)
@@ -46,12 +53,13 @@ def main() -> None:
                 pause=push(busybox(Cmd=["/bin/sleep", "1000000"]), registry, "library/pause", "1"),
             )
             results = {
-                "crisp": measure(start_crisp(base, builtin=False), images, base),
-                "containerd": measure(start_containerd(base, images.pause), images, base),
+                "crisp": measure(start_crisp(base, builtin=False), images, base, wanted),
+                "containerd": measure(start_containerd(base, images.pause), images, base, wanted),
             }
-            builtin = run_scenarios(start_crisp(base, builtin=True), images, base, [scenarios.lifecycle])
-    results["crisp"] |= renamed(builtin)
-    results["containerd"] |= renamed(results["containerd"])
+            if scenarios.lifecycle in wanted:
+                builtin = measure(start_crisp(base, builtin=True), images, base, [scenarios.lifecycle])
+                results["crisp"] |= renamed(builtin)
+                results["containerd"] |= renamed(results["containerd"])
     print_table(results)
     Path("bench.json").write_text(json.dumps(results, indent=1))
 
@@ -75,13 +83,8 @@ def renamed(figures: Figures) -> Figures:
     return {f"{name}, built-in network": figures[name] for name in ("pod ready", "RunPodSandbox", "StopPodSandbox")}
 
 
-def measure(daemon: Daemon, images: Images, base: Path) -> Figures:
-    """All scenarios on one daemon, which is stopped at the end."""
-    all_of_them = [scenarios.lifecycle, scenarios.density, scenarios.logging, scenarios.pulling]
-    return run_scenarios(daemon, images, base, all_of_them)
-
-
-def run_scenarios(daemon: Daemon, images: Images, base: Path, wanted: list[Scenario]) -> Figures:
+def measure(daemon: Daemon, images: Images, base: Path, wanted: list[Scenario]) -> Figures:
+    """The scenarios on one daemon, which is stopped at the end."""
     figures: Figures = {}
     try:
         with daemon.client() as client:
@@ -106,4 +109,4 @@ def print_table(results: dict[str, Figures]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

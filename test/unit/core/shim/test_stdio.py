@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.shim.stdio import FifoPump, open_stdin
+from core.shim.stdio import PIPE_SIZE, REST, FifoPump, Pump, open_stdin, pipe
 
 
 @pytest.fixture
@@ -71,3 +71,37 @@ def test_a_process_sees_the_end_of_stdin_when_nobody_can_write_any_more(fifo: st
     os.close(writing)
     assert os.read(reading, 100) == b""
     os.close(reading)
+
+
+async def test_a_flood_is_read_many_pages_at_once() -> None:
+    pages = PIPE_SIZE // 4096
+    output, process = pipe()
+    pieces: list[bytes] = []
+    pump = Pump(output, pieces.append)
+    for number in range(pages):
+        os.write(process, bytes([number]) * 4096)
+        await asyncio.sleep(0)
+    os.close(process)
+    await pump.drain()
+    assert b"".join(pieces) == b"".join(bytes([number]) * 4096 for number in range(pages))
+    assert len(pieces) < pages // 2
+
+
+async def test_a_flood_waits_for_a_sink_that_is_full() -> None:
+    output, process = pipe()
+    taken: list[bytes] = []
+
+    def sink(data: bytes) -> None:
+        taken.append(data)
+        pump.pause()
+
+    pump = Pump(output, sink)
+    os.write(process, bytes(PIPE_SIZE))
+    await asyncio.sleep(10 * REST)
+    assert len(taken) == 1
+    pump.resume()
+    await asyncio.sleep(10 * REST)
+    assert len(taken) == 2
+    os.close(process)
+    pump.close()
+    assert sum(map(len, taken)) == PIPE_SIZE
