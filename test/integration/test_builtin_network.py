@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -123,7 +124,7 @@ async def test_services_on_the_nodes_loopback_are_not_for_pods(node, pods):
         await network.attach(pod)
         inside(pod.netns, lambda: output("ip", "addr", "del", "127.0.0.1/8", "dev", "lo"))
         inside(pod.netns, lambda: output("ip", "route", "add", "127.0.0.1/32", "via", "10.77.0.1", "src", "10.77.0.2"))
-        inside(pod.netns, lambda: output("sysctl", "-w", "net.ipv4.conf.all.route_localnet=1"))
+        inside(pod.netns, lambda: Path("/proc/sys/net/ipv4/conf/all/route_localnet").write_text("1"))
         with socket_in(pod.netns, socket.AF_INET, socket.SOCK_STREAM) as end, socket.create_server(("127.0.0.1", 80)):
             end.settimeout(0.3)
             with pytest.raises(TimeoutError):
