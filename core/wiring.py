@@ -9,16 +9,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from core.content.local import LocalContent
-from core.errdefs import ResourceExhausted, Unavailable
+from core.errdefs import NotFound, ResourceExhausted, Unavailable
 from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs
 from core.health import PATIENCE, Health
 from core.images.blocking import Blocking
 from core.images.gc import Collector
 from core.images.holds import Holds
-from core.images.images import ImageStore
+from core.images.images import Image, ImageStore
+from core.images.lookup import find_image
 from core.images.platforms import host_platform
 from core.images.pull import Puller
 from core.images.remove import Remover
@@ -38,8 +40,11 @@ from core.network.cni import CniConfig, open_cni
 from core.network.network import Network
 from core.remotes.keychain import Keychain
 from core.remotes.registry import Registry
+from core.sandbox.choice import ChosenController
 from core.sandbox.controller import SandboxController
+from core.sandbox.pause import PauseController
 from core.sandbox.pinned import PinnedController
+from core.sandbox.roots import Roots
 from core.shims.bundle import Runtime
 from core.shims.manager import ShimManager
 from core.snapshots.overlay import OverlaySnapshotter
@@ -125,7 +130,6 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
         tasks = ShimTasks(shims)
         await stack.enter_async_context(tasks.listening())
         network = await _open_network(config, stack, filesystem, group, telemetry)
-        controller = PinnedController(shims, config.handlers)
         snapshotter = OverlaySnapshotter(os.path.join(config.root, "snapshots"), boot_id=boot_id())
         images = await _open_images(
             config,
@@ -136,6 +140,15 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             filesystem=filesystem,
             telemetry=telemetry,
         )
+        pause = PauseController(
+            manager=shims,
+            tasks=tasks,
+            runtimes=config.handlers,
+            roots=Roots(config.state, snapshotter),
+            find_image=partial(_find_image, images),
+            executor=filesystem,
+        )
+        controller = ChosenController(PinnedController(shims, config.handlers), pause, config.handlers)
         health = Health(
             {
                 "metadata": lambda: _check_database(database, metadata, problem),
@@ -213,6 +226,13 @@ async def _open_images(
         collector=collector,
         space=lambda: space_of_images(content, snapshotter),
     )
+
+
+async def _find_image(images: Images, reference: str) -> Image:
+    try:
+        return find_image(images.store, reference)
+    except NotFound:
+        return await images.puller.pull(reference)
 
 
 def _open_database(config: CoreConfig) -> tuple[Database, str]:

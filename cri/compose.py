@@ -15,6 +15,7 @@ import msgspec
 from core.files.meter import Meter
 from core.images.verification import Policy
 from core.network.cni import CniConfig
+from core.remotes.reference import Reference
 from core.shims.bundle import Runtime as OciRuntime
 from core.wiring import Core, CoreConfig
 from cri import api
@@ -57,6 +58,7 @@ def core_config(config: Config) -> CoreConfig:
             binary=runtime.binary,
             root=os.path.join(config.state, "runtime", name),
             systemd_cgroup=runtime.systemd_cgroup,
+            infra_image=runtime.infra_image,
         )
         for name, runtime in all_handlers(config).items()
     }
@@ -71,9 +73,14 @@ def core_config(config: Config) -> CoreConfig:
         bridge=config.cni.bridge,
         subnet=config.cni.subnet,
         layers_at_once=config.images.max_concurrent_downloads,
-        pinned=tuple(config.images.pinned),
+        pinned=(*config.images.pinned, *_infra_images(config)),
         image_policy=Policy(repositories=config.images.policy, bin_dir=config.images.verifier_dir),
     )
+
+
+def _infra_images(config: Config) -> list[str]:
+    """Full names of the images of root containers: the kubelet must not remove them, for it never asks for them."""
+    return [str(Reference.parse(runtime.infra_image)) for runtime in config.handlers().values() if runtime.infra_image]
 
 
 def streaming_listen(config: Config) -> Listen:
@@ -123,6 +130,7 @@ def sandbox_deps(config: Config, core: Core, containers: ContainerDeps) -> Sandb
     return SandboxDeps(
         sandboxes=containers.sandboxes,
         controllers=core.controllers,
+        handlers=containers.handlers,
         network=core.network,
         files=PodFiles(os.path.join(config.state, "etc")),
         operations=containers.operations,

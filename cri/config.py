@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 from core.errdefs import InvalidArgument, NotFound
 from core.images.verification import Verdict
 from core.oci.rlimits import parse_rlimit
+from core.remotes.reference import Reference
 
 SHIM_TYPE = "io.containerd.crisp.v1"
 _BARE_KEY = re.compile("[A-Za-z0-9_-]+")
@@ -178,6 +179,8 @@ def parse(document: Mapping[str, Any], path: str = "") -> Config:
         raise InvalidArgument(f"configuration {path}: {exc}{_nearest(document)}") from exc
     for name, runtime in config.handlers().items():
         _check_ulimits(runtime.ulimits, f"configuration {path}: runtimes.{name}")
+        if runtime.infra_image:
+            Reference.parse(runtime.infra_image)
     named = config.runtimes.get("default")
     if isinstance(named, str) and named not in config.handlers():
         raise InvalidArgument(f"configuration {path}: runtimes.default {named!r} has no [runtimes.{named}]")

@@ -16,6 +16,7 @@ import grpc
 from core.errdefs import CrispError, FailedPrecondition
 from core.log import get_logger
 from core.oci import apparmor
+from core.tasks.tasks import TaskExit
 from core.telemetry import SILENT, Telemetry
 from core.wiring import Core, open_core
 from cri import api, compose, watchdog
@@ -27,7 +28,7 @@ from cri.image_service import ImageService
 from cri.notify import notify
 from cri.reload import reload
 from cri.runtime_service import RuntimeService
-from cri.sandbox.recover import pod_died, recover
+from cri.sandbox.recover import pod_died, recover, root_ended
 from cri.sandbox.sweep import Leftovers, find_leftovers, sweep
 from cri.server import make_server
 from cri.store.operations import Operations
@@ -130,6 +131,7 @@ class Daemon:
         await self._containers.containers.load()
         await self._sandboxes.sandboxes.load()
         self._core.tasks.subscribe(self._containers.exits.on_exit)
+        self._core.tasks.subscribe(self._on_task_exit)
         self._core.shims.subscribe(self._on_shim_death)
         leftovers = await find_leftovers(self._sandboxes, self._containers)
         recovering = self._spawn(recover(self._sandboxes, self._containers, rebooted=self._core.rebooted))
@@ -204,6 +206,10 @@ class Daemon:
             "crisp_shims": ("Shims that run.", lambda: core.shims.running),
             "crisp_network_ready": ("Whether pods get a network.", lambda: core.network.status().ready),
         }
+
+    def _on_task_exit(self, exit_: TaskExit) -> None:
+        if self._sandboxes.sandboxes.find(exit_.container_id) is not None:  # a pod's root container has the pod's id
+            self._spawn(root_ended(self._sandboxes, exit_.container_id))
 
     def _on_shim_death(self, sandbox_id: str) -> None:
         self._spawn(pod_died(self._sandboxes, self._containers, sandbox_id))

@@ -26,12 +26,13 @@ async def find_features(
     async with asyncio.TaskGroup() as group:
         for binary in {runtime.binary for runtime in handlers.values()}:
             names = [name for name, runtime in handlers.items() if runtime.binary == binary]
-            group.create_task(_find(handlers[names[0]], names, directory, features, users=users))
+            of_binary = {name: handlers[name] for name in names}
+            group.create_task(_find(handlers[names[0]], of_binary, directory, features, users=users))
 
 
 async def _find(
     runtime: Runtime,
-    names: list[str],
+    handlers: Mapping[str, Runtime],
     directory: str,
     features: MutableMapping[str, api.RuntimeHandlerFeatures],
     *,
@@ -49,6 +50,6 @@ async def _find(
         recursive_read_only=found.recursive_read_only,
         user_namespaces=found.user_namespaces,
     )
-    for name in names:
+    for name in handlers:
         features[name].recursive_read_only_mounts = found.recursive_read_only
-        features[name].user_namespaces = found.user_namespaces
+        features[name].user_namespaces = found.user_namespaces and not handlers[name].infra_image

@@ -1,4 +1,4 @@
-"""Looking into a pod's network namespace without taking the daemon there."""
+"""Making a pod's network namespace, and looking into it, without taking the daemon there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from core.linux.ns import CLONE_NEWNET, setns
+from core.linux.ns import CLONE_NEWNET, pin, setns, unpin, unshare
+from core.shim.namespaces import bring_up
 
 T = TypeVar("T")
 
@@ -29,6 +30,20 @@ class InterfaceStats:
     tx_packets: int
     tx_errors: int
     tx_dropped: int
+
+
+def make(netns: str) -> None:
+    """Make a network namespace with `lo` up, and pin it at path `netns`. On failure none is left. Raises OSError."""
+
+    def visit() -> None:
+        unshare(CLONE_NEWNET)
+        bring_up("lo")
+        with contextlib.ExitStack() as undo:
+            undo.callback(unpin, netns)
+            pin("/proc/thread-self/ns/net", netns)
+            undo.pop_all()
+
+    _apart(visit)
 
 
 def inside(netns: str, call: Callable[[], T]) -> T:

@@ -126,6 +126,7 @@ class Linux(TypedDict):
     uidMappings: NotRequired[list[IdMapping]]
     gidMappings: NotRequired[list[IdMapping]]
     seccomp: NotRequired[msgspec.Raw]
+    sysctl: NotRequired[dict[str, str]]
     intelRdt: NotRequired[dict[str, Any]]
 
 
@@ -145,6 +146,7 @@ class Spec(TypedDict):
     ociVersion: str
     process: Process
     root: Root
+    hostname: NotRequired[str]
     mounts: list[Mount]
     annotations: dict[str, str]
     linux: Linux

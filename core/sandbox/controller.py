@@ -1,7 +1,7 @@
 """Sandboxes: the namespaces, cgroup parent and processes that the containers of one pod share.
 
 Two controllers stand behind this contract: `pinned` (default) holds namespaces by bind mounts and a shim, without a
-pause container; `pause` runs an infrastructure container for handlers that need one. The network is not theirs:
+pause container; `pause` runs a root container for handlers that need one; `choice` has both. The network is not theirs:
 whoever runs a pod attaches `Sandbox.netns` afterwards.
 """
 
@@ -49,13 +49,29 @@ class SandboxSpec:
     """Already checked to belong to a namespace of the pod."""
     shm_size: int = 64 << 20
     """Bytes of the pod's /dev/shm."""
+    cgroup_parent: str = ""
+    """Of a root container, as CRI names it."""
+    annotations: Labels = field(default_factory=no_labels)
+    """Of a root container's OCI spec: who the pod is, for shims and agents."""
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The OCI namespace types that the pod has for itself and its containers share."""
+        wanted = {
+            "network": self.network is NamespaceMode.POD,
+            "ipc": self.ipc is NamespaceMode.POD,
+            "uts": bool(self.hostname),
+            "pid": self.pid is NamespaceMode.POD,
+            "user": bool(self.uid_mappings),
+        }
+        return tuple(kind for kind, own in wanted.items() if own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     id: str
     pid: int
-    """The shim, or the pod's init where the pod has one."""
+    """The shim, or the pod's init or root container where the pod has one."""
     namespaces: Mapping[str, str]
     """OCI namespace type (`network`, `ipc`, `uts`, `user`, `pid`) to the path that pins it; only what the pod has."""
     created_at: float

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from core.api.crisp_shim_pb2 import IdMapping as IdMappingMessage
 from core.api.crisp_shim_pb2 import SandboxOptions
 from core.api.sandbox_pb2 import CreateSandboxRequest
-from core.errdefs import CrispError, DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
+from core.errdefs import AlreadyExists, CrispError, DeadlineExceeded, Unavailable
 from core.failpoint import failpoint
-from core.linux.cgroup import booted_with_systemd
 from core.log import get_logger
-from core.sandbox.controller import IdMapping, NamespaceMode, Sandbox, SandboxController, SandboxSpec
+from core.sandbox.controller import IdMapping, Sandbox, SandboxController, SandboxSpec
+from core.sandbox.handlers import find_runtime
 from core.shims.bundle import Runtime
 from core.shims.client import ShimClient
 from core.shims.manager import ShimManager
@@ -39,12 +39,15 @@ class PinnedController:
         running = await self._running(spec)
         if running is not None:
             return running
-        shim = await self._manager.start(spec.id, self._runtime(spec), group=_root_of(spec.gid_mappings))
+        runtime = find_runtime(self._runtimes, spec.runtime_handler)
         try:
+            shim = await self._manager.start(spec.id, runtime, group=_root_of(spec.gid_mappings))
             client = await shim.client()
             await client.create_sandbox(_create_request(spec, shim))
             failpoint("sandbox.start.pinned")
             return await _sandbox(spec, shim, client)
+        except AlreadyExists:
+            raise  # not ours to remove
         except BaseException:
             await asyncio.shield(self._manager.remove(spec.id))
             raise
@@ -73,19 +76,6 @@ class PinnedController:
     async def list(self) -> list[str]:
         return self._manager.ids()
 
-    def _runtime(self, spec: SandboxSpec) -> Runtime:
-        try:
-            runtime = self._runtimes[spec.runtime_handler]
-        except KeyError:
-            known = ", ".join(sorted(filter(None, self._runtimes)))
-            raise InvalidArgument(f"runtime handler {spec.runtime_handler!r}: configured are {known}") from None
-        if runtime.systemd_cgroup and not booted_with_systemd():
-            raise FailedPrecondition(
-                f"runtime handler {spec.runtime_handler!r} has its cgroups made by systemd, which does not run on this "
-                "node: set its systemd_cgroup to false"
-            )
-        return runtime
-
     async def _running(self, spec: SandboxSpec) -> Sandbox | None:
         """The sandbox when it was started before and is ready."""
         if not await self.alive(spec.id):
@@ -97,20 +87,8 @@ class PinnedController:
 _fits: type[SandboxController] = PinnedController
 
 
-def shared_namespaces(spec: SandboxSpec) -> tuple[str, ...]:
-    """The OCI namespace types that the pod has for itself and its containers share."""
-    wanted = {
-        "network": spec.network is NamespaceMode.POD,
-        "ipc": spec.ipc is NamespaceMode.POD,
-        "uts": bool(spec.hostname),
-        "pid": spec.pid is NamespaceMode.POD,
-        "user": bool(spec.uid_mappings),
-    }
-    return tuple(kind for kind, own in wanted.items() if own)
-
-
 def _create_request(spec: SandboxSpec, shim: Shim) -> CreateSandboxRequest:
-    shared = shared_namespaces(spec)
+    shared = spec.shared
     options = SandboxOptions(
         hostname=spec.hostname,
         network="network" in shared,
@@ -133,7 +111,7 @@ def _mapping(mapping: IdMapping) -> IdMappingMessage:
 
 async def _sandbox(spec: SandboxSpec, shim: Shim, client: ShimClient) -> Sandbox:
     started = await client.start_sandbox(spec.id)
-    shared = shared_namespaces(spec)
+    shared = spec.shared
     return Sandbox(
         id=spec.id,
         pid=started.pid,

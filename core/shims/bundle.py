@@ -45,6 +45,8 @@ class Runtime:
     root: str = ""
     """Its state directory; "" for its default."""
     systemd_cgroup: bool = False
+    infra_image: str = ""
+    """Reference of the image of the pods' root containers; "" for pods without."""
 
 
 class _SandboxFile(msgspec.Struct, frozen=True):

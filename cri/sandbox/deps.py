@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from core.errdefs import InvalidArgument
 from core.network.network import Network
 from core.sandbox.controller import SandboxController
+from cri.config import Runtime
 from cri.sandbox.files import PodFiles
 from cri.store.locks import Locks
 from cri.store.operations import Operations
@@ -21,6 +22,8 @@ class SandboxDeps:
     sandboxes: Store[PodSandbox]
     controllers: Mapping[str, SandboxController]
     """By runtime handler; "" is the default one."""
+    handlers: Mapping[str, Runtime]
+    """Configuration by runtime handler, as above."""
     network: Network
     files: PodFiles
     operations: Operations

@@ -122,6 +122,16 @@ async def pod_died(sandboxes: SandboxDeps, containers: ContainerDeps, sandbox_id
     await _stopped(sandboxes, pod)
 
 
+async def root_ended(sandboxes: SandboxDeps, sandbox_id: str) -> None:
+    """The pod's root container has exited: the pod is not ready, and the kubelet will replace it. Its other containers
+    are the kubelet's to stop, as ever."""
+    async with sandboxes.locks.hold(sandbox_id):
+        pod = sandboxes.sandboxes.find(sandbox_id)
+        if pod is not None and not pod.stopped:
+            log.error("root container ended", sandbox_id=sandbox_id)
+            await _stopped(sandboxes, pod)
+
+
 async def _stopped(sandboxes: SandboxDeps, pod: PodSandbox) -> None:
     if not pod.stopped:
         await sandboxes.sandboxes.put(replace(pod, stopped=True))

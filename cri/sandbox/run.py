@@ -14,6 +14,7 @@ from core.log import get_logger
 from core.network.network import NetworkResult
 from core.sandbox.controller import Sandbox, SandboxSpec
 from cri import api
+from cri.sandbox.annotations import root_annotations
 from cri.sandbox.check import check_config, namespace_mode
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.network import pod_network
@@ -88,7 +89,7 @@ async def _start(deps: SandboxDeps, undo: Undo, request: api.RunPodSandboxReques
     undo.push(controller.remove, sandbox_id)
     files = loop.run_in_executor(deps.filesystem, deps.files.write, sandbox_id, request.config)
     try:
-        return await controller.start(sandbox_spec(sandbox_id, request))
+        return await controller.start(sandbox_spec(deps, sandbox_id, request))
     finally:
         await files
 
@@ -103,7 +104,7 @@ async def _attach(
     return await deps.network.attach(pod)
 
 
-def sandbox_spec(sandbox_id: str, request: api.RunPodSandboxRequest) -> SandboxSpec:
+def sandbox_spec(deps: SandboxDeps, sandbox_id: str, request: api.RunPodSandboxRequest) -> SandboxSpec:
     config = request.config
     options = config.linux.security_context.namespace_options
     own_network = options.network == api.NamespaceMode.POD
@@ -118,6 +119,8 @@ def sandbox_spec(sandbox_id: str, request: api.RunPodSandboxRequest) -> SandboxS
         uid_mappings=(users.uids,) if users else (),
         gid_mappings=(users.gids,) if users else (),
         sysctls=_sysctls(config, own_network=own_network),
+        cgroup_parent=config.linux.cgroup_parent,
+        annotations=root_annotations(sandbox_id, config, deps.handlers[request.runtime_handler].pod_annotations),
     )
 
 

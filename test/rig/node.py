@@ -92,9 +92,10 @@ class Node:
     def left(self) -> list[str]:
         """What still bears the node's name: mounts, processes, links, directories of objects."""
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if str(self.base) in line]
-        kinds = ("run/sandboxes/*", "run/containers/*", "run/etc/*", "root/volumes/*", "root/leases/*.json")
-        objects = [str(path) for kind in kinds for path in self.base.glob(kind)]
-        return [*mounts, *objects, *map(str, self.processes())]
+        kinds = ("sandboxes/*", "roots/*", "containers/*", "etc/*", "../root/volumes/*", "../root/leases/*.json")
+        objects = [str(path) for kind in kinds for path in self.base.glob(f"run/{kind}")]
+        roots = [str(meta) for meta in self.base.glob("root/snapshots/*/meta.json") if "root-" in meta.read_text()]
+        return [*mounts, *objects, *roots, *map(str, self.processes())]
 
     def processes(self) -> list[int]:
         """Shims and inits that show the id of one of this node's sandboxes."""

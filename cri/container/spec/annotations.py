@@ -6,7 +6,7 @@ Nothing else of the pod's reaches the OCI runtime, which obeys some (CVE-2024-31
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from cri.container.spec.source import Source
 
@@ -32,12 +32,13 @@ def spec_annotations(source: Source) -> dict[str, str]:
 def passed_annotations(source: Source) -> dict[str, str]:
     """What the handler lets through of the pod's and, over them, of the container's."""
     return {
-        **dict(_passed(source.pod_config.annotations, source.pod_annotations)),
-        **dict(_passed(source.config.annotations, source.pod_annotations)),
+        **dict(let_through(source.pod_config.annotations, source.pod_annotations)),
+        **dict(let_through(source.config.annotations, source.pod_annotations)),
     }
 
 
-def _passed(annotations: Mapping[str, str], patterns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def let_through(annotations: Mapping[str, str], patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Those that fit one of `patterns` and are not ours to set."""
     for key, value in annotations.items():
         if not key.startswith(PREFIX) and any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns):
             yield key, value

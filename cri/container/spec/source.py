@@ -9,7 +9,7 @@ from typing import Any
 
 from core.images.images import Image
 from core.linux.cgroup import CgroupLayout
-from core.oci import apparmor, capabilities
+from core.oci import apparmor, capabilities, oom
 from cri import api
 from cri.store.sandbox import PodSandbox
 
@@ -30,14 +30,12 @@ class Facts:
 
     @classmethod
     def read(cls) -> Facts:
-        layout, granted = CgroupLayout.read(), capabilities.available()
-        with open("/proc/self/oom_score_adj", encoding="ascii") as file:
-            own = int(file.read())
+        layout = CgroupLayout.read()
         return cls(
             layout=layout,
             swap=_swap_counted(layout),
-            oom_score_floor=-1000 if "CAP_SYS_RESOURCE" in granted else own,
-            capabilities=granted,
+            oom_score_floor=oom.floor(),
+            capabilities=capabilities.available(),
             apparmor=apparmor.enabled(),
             selinux=os.path.exists("/sys/fs/selinux/enforce"),
         )

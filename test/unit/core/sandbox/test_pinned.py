@@ -7,7 +7,7 @@ import pytest
 
 from core.errdefs import AlreadyExists, InvalidArgument
 from core.sandbox.controller import IdMapping, NamespaceMode, SandboxSpec
-from core.sandbox.pinned import PinnedController, shared_namespaces
+from core.sandbox.pinned import PinnedController
 from core.shims.bundle import Runtime
 from core.shims.manager import ShimManager
 from rig.fake_shim import FakeZygote
@@ -53,7 +53,7 @@ async def test_a_pod_in_the_nodes_namespaces_has_none(controller: PinnedControll
 def test_a_user_namespace_and_a_pid_namespace_are_shared_when_asked_for() -> None:
     mapping = (IdMapping(host_id=65536, container_id=0, length=65536),)
     spec = replace(SPEC, pid=NamespaceMode.POD, uid_mappings=mapping, gid_mappings=mapping)
-    assert shared_namespaces(spec) == ("network", "ipc", "uts", "pid", "user")
+    assert spec.shared == ("network", "ipc", "uts", "pid", "user")
 
 
 async def test_starting_again_returns_the_same_sandbox(controller: PinnedController, zygote: FakeZygote) -> None:
