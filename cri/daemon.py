@@ -20,6 +20,7 @@ from core.tasks.tasks import TaskExit
 from core.telemetry import SILENT, Telemetry
 from core.wiring import Core, open_core
 from cri import api, compose, watchdog
+from cri.calls import Calls
 from cri.config import Config
 from cri.events.events import Events
 from cri.events.feed import Feed
@@ -108,6 +109,7 @@ class Daemon:
 
     def __init__(self, config: Config, core: Core, group: asyncio.TaskGroup, telemetry: Telemetry = SILENT) -> None:
         self._config = config
+        self._calls = Calls(self._pod_of)
         self._telemetry = telemetry
         self._core = core
         self._group = group
@@ -146,10 +148,13 @@ class Daemon:
             events=self._events,
             streaming=self._streaming,
             stats=self._stats,
+            calls=self._calls,
         )
         images = ImageService(compose.image_deps(self._config, self._core, self._stats))
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, images)]
-        self._server = make_server(self._config.grpc.address, services, telemetry=self._telemetry)
+        self._server = make_server(
+            self._config.grpc.address, services, telemetry=self._telemetry, calls=self._calls
+        )
         await self._server.start()
         log.info("serving", address=self._config.grpc.address)
         notify("READY=1")
@@ -191,6 +196,10 @@ class Daemon:
             node = {"reason": "not tried"}
         directory = os.path.join(self._config.state, "features")
         await find_features(handlers, directory, self._features, users=not node["reason"])
+
+    def _pod_of(self, container_id: str) -> str:
+        container = self._containers.containers.find(container_id)
+        return container.sandbox_id if container else ""
 
     def gauges(self) -> Gauges:
         """What there is now, for whoever watches the node."""

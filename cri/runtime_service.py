@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from cri import api
+from cri.calls import Calls
 from cri.container.create import create_container
 from cri.container.deps import ContainerDeps
 from cri.container.exec import attach_url, exec_url
@@ -41,6 +42,7 @@ class RuntimeService:
         events: Events,
         streaming: StreamingServer,
         stats: StatsDeps,
+        calls: Calls,
     ) -> None:
         self._sandboxes = sandboxes
         self._containers = containers
@@ -48,6 +50,7 @@ class RuntimeService:
         self._events = events
         self._streaming = streaming
         self._stats = stats
+        self._calls = calls
 
     async def version(self, request: api.VersionRequest) -> api.VersionResponse:
         return self._node.version(request)
@@ -74,7 +77,7 @@ class RuntimeService:
         return api.RemovePodSandboxResponse()
 
     async def pod_sandbox_status(self, request: api.PodSandboxStatusRequest) -> api.PodSandboxStatusResponse:
-        return pod_sandbox_status(self._sandboxes, self._containers.containers, request)
+        return pod_sandbox_status(self._sandboxes, self._containers.containers, self._calls, request)
 
     async def list_pod_sandbox(self, request: api.ListPodSandboxRequest) -> bytes:
         return list_pod_sandboxes(self._sandboxes, request.filter)

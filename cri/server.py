@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import os
 import re
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
@@ -22,16 +21,19 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from core import log as logging
-from core.errdefs import ResourceExhausted
+from core.errdefs import DeadlineExceeded, ResourceExhausted
+from core.steps import Call
 from core.telemetry import SILENT, Telemetry
+from cri.calls import SLOW, Calls
 from cri.errors import status_of
 
 log = logging.get_logger(__name__)
 
 MAX_MESSAGE = 16 << 20
 """Bytes, both ways: what the kubelet's CRI client allows (hazards, "kubelet→CRI timeouts")."""
-SLOW = 2.0
-"""Seconds after which a call is reported: more than any call but a pull should take."""
+MARGIN = 0.1
+"""Seconds before the client's deadline at which it is told where its call stands; afterwards it would not listen.
+Of deadlines below ten times that nothing is taken."""
 STALL = 30.0
 """Seconds that a client of a stream may read nothing: far more than the kubelet's longest pause, and an end to what is
 held for it."""
@@ -47,10 +49,11 @@ def make_server(
     *,
     stall: float = STALL,
     telemetry: Telemetry = SILENT,
+    calls: Calls | None = None,
 ) -> grpc.aio.Server:
     """A server for `services`, bound to the unix socket at `address` with mode 0660; not started yet.
 
-    A stream that its client does not read for `stall` seconds is ended.
+    A stream that its client does not read for `stall` seconds is ended. `calls` notes the others.
     Raises OSError when the socket cannot be bound.
     """
     options = [
@@ -59,7 +62,7 @@ def make_server(
         ("grpc.so_reuseport", 0),
     ]
     server = grpc.aio.server(options=options)
-    handlers = (_handler(descriptor, service, stall, telemetry) for descriptor, service in services)
+    handlers = (_handler(descriptor, service, stall, telemetry, calls or Calls()) for descriptor, service in services)
     server.add_generic_rpc_handlers(tuple(handlers))
     before = os.umask(0o117)  # the socket is never open to others, not even before a chmod
     try:
@@ -70,10 +73,10 @@ def make_server(
 
 
 def _handler(
-    descriptor: ServiceDescriptor, service: object, stall: float, telemetry: Telemetry
+    descriptor: ServiceDescriptor, service: object, stall: float, telemetry: Telemetry, calls: Calls
 ) -> grpc.GenericRpcHandler:
     methods = {
-        method.name: _method(method, implementation, stall, telemetry)
+        method.name: _method(method, implementation, stall, telemetry, calls)
         for method in descriptor.methods
         if (implementation := getattr(service, snake_case(method.name), None))
     }
@@ -85,13 +88,13 @@ def snake_case(name: str) -> str:
 
 
 def _method(
-    method: MethodDescriptor, implementation: Any, stall: float, telemetry: Telemetry
+    method: MethodDescriptor, implementation: Any, stall: float, telemetry: Telemetry, calls: Calls
 ) -> grpc.RpcMethodHandler[Any, Any]:
     deserialize = GetMessageClass(method.input_type).FromString
     if method.server_streaming:
         call = _streaming(method.name, implementation, stall)
         return grpc.unary_stream_rpc_method_handler(call, deserialize, _serialize)
-    unary = _unary(method.name, implementation, telemetry)
+    unary = _unary(method.name, implementation, telemetry, calls)
     return grpc.unary_unary_rpc_method_handler(unary, deserialize, _serialize)
 
 
@@ -103,36 +106,52 @@ R = TypeVar("R")
 
 
 def _unary(
-    rpc: str, implementation: Callable[[Any], Awaitable[R]], telemetry: Telemetry
+    rpc: str, implementation: Callable[[Any], Awaitable[R]], telemetry: Telemetry, calls: Calls
 ) -> Callable[[Any, Context], Awaitable[R]]:
     async def call(request: Any, context: Context) -> R:
         with logging.context(rpc=rpc, request_id=next(_request_ids)):
             try:
-                with _reported(rpc, telemetry):
-                    return await implementation(request)
+                with calls.note(rpc, request) as noted, _reported(noted, telemetry):
+                    return await _in_time(noted, context, implementation(request))
             except Exception as exc:  # noqa: BLE001 - the RPC edge
                 await _abort(context, exc)
 
     return call
 
 
+async def _in_time(call: Call, context: Context, answer: Awaitable[R]) -> R:
+    """Raises DeadlineExceeded just before the client's deadline, so that it hears which step is slow."""
+    left = context.time_remaining()
+    try:
+        async with asyncio.timeout(left - MARGIN if left and left > 10 * MARGIN else None) as deadline:
+            return await answer
+    except TimeoutError as exc:
+        if not deadline.expired():
+            raise
+        raise DeadlineExceeded(
+            f"not done {call.seconds():.1f} s after the call: {call.slowest() or 'no step was noted'}; ask again: what "
+            "goes on is joined"
+        ) from exc
+
+
 @contextlib.contextmanager
-def _reported(rpc: str, telemetry: Telemetry) -> Iterator[None]:
+def _reported(call: Call, telemetry: Telemetry) -> Iterator[None]:
     """Report the call before its client has the answer."""
-    started, code = time.monotonic(), grpc.StatusCode.OK
+    code = grpc.StatusCode.OK
     try:
         yield
     except asyncio.CancelledError:
         code = grpc.StatusCode.CANCELLED
+        log.info("caller went away", seconds=round(call.seconds(), 3), slowest=call.slowest())
         raise
     except Exception as exc:
         code, _ = status_of(exc)
         raise
     finally:
-        elapsed = time.monotonic() - started
-        telemetry.cri_call(rpc, code.name, elapsed)
-        if elapsed > SLOW:
-            log.warning("slow call", seconds=round(elapsed, 3))
+        call.outcome, seconds = code.name, call.seconds()
+        telemetry.cri_call(call.name, call.outcome, seconds)
+        if seconds > SLOW:
+            log.warning("slow call", seconds=round(seconds, 3), slowest=call.slowest() or "no step")
 
 
 def _streaming(

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
 
+from core.steps import carried
+
 _Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")
 
@@ -25,7 +27,7 @@ class Blocking:
         self, function: Callable[_Args, _Result], *args: _Args.args, **kwargs: _Args.kwargs
     ) -> _Result:
         loop = asyncio.get_running_loop()
-        call = loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        call = loop.run_in_executor(self._executor, carried(lambda: function(*args, **kwargs)))
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:

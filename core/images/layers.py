@@ -27,6 +27,7 @@ from core.images.unpacker import Layer, TryAgain, Unpacker, first_error
 from core.log import get_logger
 from core.remotes.registry import Repository
 from core.snapshots.snapshotter import Kind, Layering, Snapshotter
+from core.steps import step
 from core.types import Descriptor, Digest
 from core.zygote.zygote import Zygote
 
@@ -107,6 +108,11 @@ class Layers:
                 log.info("layer is tried again", chain_id=chain_id, reason=exc)
 
     async def _make(self, stack: Stack, depth: int, state: LayerState) -> None:
+        with step(f"layer {stack.layers[depth].digest[7:19]}"):
+            await self._make_snapshot(stack, depth, state)
+        state.phase = Phase.DONE
+
+    async def _make_snapshot(self, stack: Stack, depth: int, state: LayerState) -> None:
         stacked, parent = self._snapshots.layering is Layering.STACKED, stack.parent(depth)
         if parent and not stacked:
             await self._want(stack, depth - 1)
@@ -115,13 +121,13 @@ class Layers:
                 unpacked = await self._unpacker.unpack(stack.repository, stack.layer(depth), key, state)
             usage = unpacked.usage
             if parent and stacked:
-                await self._want(stack, depth - 1)
+                with step("layers below"):
+                    await self._want(stack, depth - 1)
                 usage = await self._unpacker.settle(parent, key, unpacked)
             with contextlib.suppress(AlreadyExists):
                 await self._blocking(
                     self._snapshots.commit, stack.chain_ids[depth], key, parent=parent if stacked else "", usage=usage
                 )
-        state.phase = Phase.DONE
 
     @contextlib.asynccontextmanager
     async def _extraction(self, chain_id: str, parent: str) -> AsyncIterator[str]:

@@ -31,6 +31,7 @@ from core.remotes.auth import Credentials
 from core.remotes.reference import Reference
 from core.remotes.registry import Registry, Repository, Resolved
 from core.snapshots.snapshotter import Snapshotter
+from core.steps import step
 from core.telemetry import SILENT, Telemetry, timed
 from core.types import Platform
 from core.zygote.zygote import Zygote
@@ -102,9 +103,11 @@ class Puller:
             return await self._pull_now(key, progress)
 
     async def _pull_now(self, key: _Key, progress: PullProgress) -> Image:
-        repository = await self._registry.repository(key.reference, key.credentials)
-        resolved = await repository.resolve()
-        await self._verifier.check(key.reference, resolved.descriptor)
+        with step("resolve"):
+            repository = await self._registry.repository(key.reference, key.credentials)
+            resolved = await repository.resolve()
+        with step("verify"):
+            await self._verifier.check(key.reference, resolved.descriptor)
         failpoint("pull.resolved")
         async with self._holds.hold() as hold:
             await hold.add(resolved.descriptor.digest)
@@ -113,7 +116,8 @@ class Puller:
                 image = await self._fetch(repository, resolved, hold, progress)
             names = _names(key.reference, resolved)
             image = replace(image, pinned=image.pinned or self._is_pinned(names))
-            stored = await self._blocking(self._images.put, image, names)
+            with step("record"):
+                stored = await self._blocking(self._images.put, image, names)
             failpoint("pull.recorded")
             return stored
 
@@ -133,7 +137,8 @@ class Puller:
         self, repository: Repository, resolved: Resolved, hold: Hold, progress: PullProgress
     ) -> Image:
         reader = DocumentReader(self._content, self._blocking, repository, hold, self._platform)
-        documents = await reader.read(resolved)
+        with step("documents"):
+            documents = await reader.read(resolved)
         failpoint("pull.documents")
         image = _image(documents, self._clock())
         await hold.add(*names_of(image))
@@ -145,7 +150,8 @@ class Puller:
             slots=asyncio.Semaphore(self._layers_at_once),
         )
         if await self._layers.unpack(stack, progress.states):
-            await self._blocking(self._snapshots.sync)
+            with step("sync"):
+                await self._blocking(self._snapshots.sync)
             failpoint("pull.synced")
         return image
 

@@ -14,6 +14,7 @@ from core.errdefs import DataLoss
 from core.images.blocking import Blocking
 from core.images.flights import Flight, Flights
 from core.remotes.registry import Repository
+from core.steps import step
 from core.types import Descriptor, Digest
 
 _OFFSET = struct.Struct("<Q")  # what core.diff.source.GrowingFile reads
@@ -123,12 +124,14 @@ class Transfers:
         inherited = writer.offset
         try:
             transfer.begin(writer.path, writer.offset)
-            async with aclosing(repository.blob(descriptor, writer.offset)) as body:
-                async for data in body:
-                    await self._blocking(writer.write, data)
-                    transfer.advance(writer.offset)
+            with step("fetch"):
+                async with aclosing(repository.blob(descriptor, writer.offset)) as body:
+                    async for data in body:
+                        await self._blocking(writer.write, data)
+                        transfer.advance(writer.offset)
             transfer.complete()
-            await self._blocking(writer.commit, descriptor.size, descriptor.digest)
+            with step("commit"):
+                await self._blocking(writer.commit, descriptor.size, descriptor.digest)
         except DataLoss as exc:
             await self._blocking(writer.abort)
             raise Inherited(str(exc)) if inherited else exc from None

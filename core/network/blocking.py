@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import TypeVar, TypeVarTuple
 
 from core.errdefs import Unavailable
+from core.steps import carried
 
 T = TypeVar("T")
 P = TypeVarTuple("P")
@@ -25,7 +26,7 @@ class Blocking:
 
         Raises what `call` raises, Unavailable for OSError.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._executor, call, *arguments)
+        future = asyncio.get_running_loop().run_in_executor(self._executor, carried(call), *arguments)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

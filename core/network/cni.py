@@ -23,6 +23,7 @@ from core.network.plugin import TIMEOUTS, Plugins
 from core.network.result import pod_addresses
 from core.network.retries import Retries
 from core.network.turns import Turns
+from core.steps import step
 from core.telemetry import SILENT, Telemetry
 
 log = get_logger(__name__)
@@ -175,13 +176,15 @@ class CniNetwork:
         """Record, run the plugins, add the results to the record; on failure detach again."""
         self._attachments[attachment.pod_id] = attachment
         try:
-            await self._blocking(self._files.put, attachment)
+            with step("attachment"):
+                await self._blocking(self._files.put, attachment)
             failpoint("cni.add.recorded")
             attached = await self._run_plugins(attachment)
             failpoint("cni.add.attached")
             self._attachments[attachment.pod_id] = attached
             result = _result(attached)
-            await self._blocking(self._files.put_results, attached)
+            with step("attachment"):
+                await self._blocking(self._files.put_results, attached)
             failpoint("cni.add.cached")
         except CrispError:
             await self._undo(attachment.pod_id)
@@ -196,7 +199,7 @@ class CniNetwork:
 
         The record gets synced meanwhile: plugins take longer, and what they leave on disk is not safe earlier.
         """
-        synced = asyncio.ensure_future(self._blocking(self._files.sync, attachment.pod_id))
+        synced = asyncio.ensure_future(self._sync(attachment.pod_id))
         try:
             interfaces = [
                 replace(interface, result=await chain.add(self._plugins, attachment, interface))
@@ -206,6 +209,10 @@ class CniNetwork:
             await asyncio.wait([synced])
         await synced
         return replace(attachment, interfaces=tuple(interfaces))
+
+    async def _sync(self, pod_id: str) -> None:
+        with step("sync of attachment"):
+            await self._blocking(self._files.sync, pod_id)
 
     async def _undo(self, pod_id: str) -> None:
         try:

@@ -15,6 +15,7 @@ from core.errdefs import CrispError, DeadlineExceeded, ResourceExhausted, Unavai
 from core.log import get_logger
 from core.network.confdir import find_plugin
 from core.process import Completed, execute
+from core.steps import step
 from core.telemetry import SILENT, Telemetry, timed
 
 log = get_logger(__name__)
@@ -64,7 +65,7 @@ class Plugins:
         When this returns or raises, nothing of a failed plugin's process group runs any more. Raises Unavailable (also
         when it is not installed) or ResourceExhausted with the plugin's own words, DeadlineExceeded.
         """
-        with timed(partial(self._telemetry.cni, plugin, call.command)):
+        with step(f"cni {plugin} {call.command}"), timed(partial(self._telemetry.cni, plugin, call.command)):
             return await self._run(plugin, call, request)
 
     async def _run(self, plugin: str, call: Call, request: bytes) -> bytes:

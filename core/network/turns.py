@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from core.steps import step
+
 
 class Turns:
     def __init__(self) -> None:
@@ -16,7 +18,9 @@ class Turns:
     @contextlib.asynccontextmanager
     async def of_pod(self, pod_id: str) -> AsyncIterator[None]:
         """Nothing else happens to this pod's network inside the block; other pods go on."""
-        await self._wait(lambda: not self._alone and pod_id not in self._pods)
+        if self._alone or pod_id in self._pods:
+            with step("another turn of its network"):
+                await self._wait(lambda: not self._alone and pod_id not in self._pods)
         self._pods.add(pod_id)
         try:
             yield

@@ -19,6 +19,7 @@ from core.failpoint import failpoint
 from core.linux.cgroup import CgroupLayout
 from core.shims.client import ShimClient
 from core.shims.manager import Liveness, ShimManager
+from core.steps import step
 from core.tasks.events import EventsService
 from core.tasks.exits import Exits
 from core.tasks.limits import SavedLimits
@@ -102,8 +103,9 @@ class ShimTasks:
         )
         client = await self._client(sandbox_id)
         try:
-            async with asyncio.timeout(timeout + EXEC_GRACE if timeout else None):
-                return await collect(client, request)
+            with step("shim ExecSync"):
+                async with asyncio.timeout(timeout + EXEC_GRACE if timeout else None):
+                    return await collect(client, request)
         except TimeoutError as exc:
             raise DeadlineExceeded(f"exec in container {container_id}: the shim does not answer") from exc
 

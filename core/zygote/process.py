@@ -13,6 +13,7 @@ from typing import Any
 
 from core.errdefs import DeadlineExceeded, Internal, InvalidArgument, Unavailable
 from core.log import get_logger
+from core.steps import step
 from core.zygote.jobs import JOBS
 from core.zygote.link import Forked, Link
 from core.zygote.wire import MAX_LINE, Request, encode_line, error_of
@@ -79,7 +80,7 @@ class ZygoteProcess:
     ) -> Mapping[str, Any]:
         """See `Zygote.run`. When it returns or raises the child is dead, unless it is stuck in the kernel."""
         channel, forked = self._fork(job, fds, detach=False)
-        with channel:
+        with channel, step(f"process {job}"):
             try:
                 async with asyncio.timeout(deadline) as timeout:
                     result = await _converse(channel, args, progress)
@@ -96,7 +97,7 @@ class ZygoteProcess:
     async def detach(self, job: str, args: Mapping[str, Any], *, fds: Sequence[int] = ()) -> int:
         """See `Zygote.detach`. When cancelled the child is killed."""
         channel, forked = self._fork(job, fds, detach=True)
-        with channel:
+        with channel, step(f"fork {job}"):
             try:
                 await asyncio.get_running_loop().sock_sendall(channel, encode_line(args))
                 child = await forked

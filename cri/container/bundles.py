@@ -28,6 +28,7 @@ from core.linux.idmap import bind_mapped, unbind
 from core.linux.mount import MNT_DETACH, mount_all, umount2, umount_all
 from core.snapshots.mapped import mount_mapped
 from core.snapshots.snapshotter import Snapshotter
+from core.steps import step
 from cri.container.image_mounts import ImageMounts
 from cri.container.volumes import Volumes
 
@@ -70,13 +71,15 @@ class Bundles:
         rootfs = self.rootfs(container_id)
         make_dirs(rootfs, 0o700)
         failpoint("bundle.prepare.made")
-        mounts = self._snapshotter.prepare(container_id, chain_id)
+        with step("snapshot"):
+            mounts = self._snapshotter.prepare(container_id, chain_id)
         failpoint("bundle.prepare.snapshot")
-        if users is None:
-            mount_all(mounts, rootfs)
-        else:
-            self._let_in(container_id, users)
-            mount_mapped(mounts, rootfs, self._scratch(container_id), users.namespace, users.root)
+        with step("mount"):
+            if users is None:
+                mount_all(mounts, rootfs)
+            else:
+                self._let_in(container_id, users)
+                mount_mapped(mounts, rootfs, self._scratch(container_id), users.namespace, users.root)
         failpoint("bundle.prepare.mounted")
         return rootfs
 
@@ -117,14 +120,15 @@ class Bundles:
     def remove(self, container_id: str) -> None:
         """Unmount, drop the snapshots, the volumes and the directory. Success when absent."""
         self.images.remove(container_id)
-        _unmount(self.rootfs(container_id))
+        with step("unmount"):
+            _unmount(self.rootfs(container_id))
         failpoint("bundle.remove.unmounted")
         self.volumes.remove(container_id)
         umount_all(self._scratch(container_id))
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(self._mapped(container_id)):
                 unbind(os.path.join(self._mapped(container_id), name))
-        with contextlib.suppress(NotFound):
+        with step("snapshot"), contextlib.suppress(NotFound):
             self._snapshotter.remove(container_id)
         failpoint("bundle.remove.unsnapped")
         remove_tree(self.path(container_id))

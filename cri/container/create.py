@@ -15,6 +15,7 @@ from core.failpoint import failpoint
 from core.images.images import Image
 from core.images.lookup import find_image
 from core.log import get_logger
+from core.steps import carried, step
 from cri import api
 from cri.container.deps import ContainerDeps
 from cri.container.host_paths import host_paths
@@ -56,19 +57,21 @@ async def _create(
     if pod.stopped:
         raise FailedPrecondition(f"sandbox {pod.id} is not ready: it was stopped")
     image, images = _image(deps, request.config), wanted_images(deps.images, request.config)
-    for one in (image, *(wanted.image for wanted in images)):
-        await deps.verifier.check_again(one)
+    with step("verify images"):
+        for one in (image, *(wanted.image for wanted in images)):
+            await deps.verifier.check_again(one)
     container_id = deps.new_id()
     loop = asyncio.get_running_loop()
     async with undoing() as undo:
         undo.push(lambda: loop.run_in_executor(deps.filesystem, deps.bundles.remove, container_id))
-        operation.step = "bundle"
-        paths = await host_paths(deps.zygote, request.config)
+        with step("host paths"):
+            paths = await host_paths(deps.zygote, request.config)
         source = source_of(deps, pod, request.config, image=image, container_id=container_id, paths=paths)
-        prepared = loop.run_in_executor(deps.filesystem, _prepare, deps, source, images, operation.name)
-        container = await asyncio.shield(prepared)
+        with step("bundle"):
+            prepare = carried(_prepare)
+            prepared = loop.run_in_executor(deps.filesystem, prepare, deps, source, images, operation.name)
+            container = await asyncio.shield(prepared)
         failpoint("container.create.prepared")
-        operation.step = "record"
         current = deps.sandboxes.find(pod.id)
         if current is None or current.stopped:
             raise FailedPrecondition(f"sandbox {pod.id} was stopped meanwhile")

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from core.failpoint import failpoint
 from core.log import get_logger
+from core.steps import step
 from core.tasks.tasks import TaskExit
 from cri.store.container import Container
 from cri.store.store import Store
@@ -56,7 +57,8 @@ class Exits:
         """Wait until the container's record says EXITED, or is gone."""
         container = self._containers.find(container_id)
         if container is not None and not container.finished_at:
-            await self._waiting.setdefault(container_id, asyncio.Event()).wait()
+            with step("exit of the container"):
+                await self._waiting.setdefault(container_id, asyncio.Event()).wait()
 
 
 def exited(container: Container, exit_: TaskExit) -> Container:

@@ -10,6 +10,7 @@ import asyncio
 from core.errdefs import NotFound, Unavailable
 from core.failpoint import failpoint
 from core.log import get_logger
+from core.steps import carried, step
 from cri.container.deps import ContainerDeps
 from cri.container.start import delete_task
 from cri.container.stop import kill_container
@@ -38,7 +39,9 @@ async def _remove(deps: ContainerDeps, container: Container) -> None:
         failpoint("container.remove.task")
     except Unavailable as exc:  # its shim is gone, and its processes with it: the directories are all that is left
         log.warning("removing a container without its shim", container_id=container.id, error=exc)
-    await asyncio.get_running_loop().run_in_executor(deps.filesystem, deps.bundles.remove, container.id)
+    with step("bundle"):
+        remove = carried(deps.bundles.remove)
+        await asyncio.get_running_loop().run_in_executor(deps.filesystem, remove, container.id)
     failpoint("container.remove.bundle")
     await deps.containers.delete(container.id)
     failpoint("container.remove.forgotten")

@@ -12,6 +12,7 @@ import os
 import socket
 
 from core.files.dirs import make_dirs, remove_tree
+from core.steps import step
 from cri import api
 from cri.user_namespace import user_namespace
 
@@ -32,6 +33,10 @@ class PodFiles:
 
     def write(self, sandbox_id: str, config: api.PodSandboxConfig) -> None:
         """Write the three files, replacing what a crash may have left."""
+        with step("files"):
+            self._write(sandbox_id, config)
+
+    def _write(self, sandbox_id: str, config: api.PodSandboxConfig) -> None:
         directory = self.path(sandbox_id)
         make_dirs(directory, 0o755)
         users = user_namespace(config.linux.security_context.namespace_options)

@@ -10,6 +10,7 @@ import asyncio
 from core.errdefs import NotFound
 from core.failpoint import failpoint
 from core.log import get_logger
+from core.steps import step
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.stop import stop_locked
 
@@ -28,9 +29,11 @@ async def remove_pod_sandbox(deps: SandboxDeps, sandbox_id: str) -> None:
         await stop_locked(deps, pod)
         await deps.remove_containers(pod.id)
         failpoint("sandbox.remove.emptied")
-        await deps.controller_of(pod).remove(pod.id)
+        with step("shim and namespaces"):
+            await deps.controller_of(pod).remove(pod.id)
         failpoint("sandbox.remove.removed")
-        await asyncio.get_running_loop().run_in_executor(deps.filesystem, deps.files.remove, pod.id)
+        with step("files"):
+            await asyncio.get_running_loop().run_in_executor(deps.filesystem, deps.files.remove, pod.id)
         failpoint("sandbox.remove.unfiled")
         await deps.sandboxes.delete(pod.id)
         failpoint("sandbox.remove.forgotten")

@@ -13,6 +13,7 @@ from core.failpoint import failpoint
 from core.log import get_logger
 from core.network.network import NetworkResult
 from core.sandbox.controller import Sandbox, SandboxSpec
+from core.steps import carried, step
 from cri import api
 from cri.sandbox.annotations import root_annotations
 from cri.sandbox.check import check_config, namespace_mode
@@ -50,13 +51,11 @@ async def _run(deps: SandboxDeps, request: api.RunPodSandboxRequest, operation: 
     sandbox_id = deps.new_id()
     config = request.config
     async with undoing() as undo:
-        operation.step = "namespaces"
         sandbox = await _start(deps, undo, request, sandbox_id)
         failpoint("sandbox.run.started")
-        operation.step = "network"
-        result = await _attach(deps, undo, sandbox, config)
+        with step("network"):
+            result = await _attach(deps, undo, sandbox, config)
         failpoint("sandbox.run.attached")
-        operation.step = "record"
         pod = PodSandbox(
             id=sandbox_id,
             name=operation.name,
@@ -87,9 +86,10 @@ async def _start(deps: SandboxDeps, undo: Undo, request: api.RunPodSandboxReques
     loop = asyncio.get_running_loop()
     undo.push(lambda: loop.run_in_executor(deps.filesystem, deps.files.remove, sandbox_id))
     undo.push(controller.remove, sandbox_id)
-    files = loop.run_in_executor(deps.filesystem, deps.files.write, sandbox_id, request.config)
+    files = loop.run_in_executor(deps.filesystem, carried(deps.files.write), sandbox_id, request.config)
     try:
-        return await controller.start(sandbox_spec(deps, sandbox_id, request))
+        with step("namespaces"):
+            return await controller.start(sandbox_spec(deps, sandbox_id, request))
     finally:
         await files
 

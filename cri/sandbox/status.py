@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 from cri import api
+from cri.calls import Calls
 from cri.container.status import status_of as container_status
 from cri.documents import to_dict
 from cri.sandbox.deps import SandboxDeps
@@ -17,16 +18,28 @@ from cri.store.store import Store
 
 
 def pod_sandbox_status(
-    deps: SandboxDeps, containers: Store[Container], request: api.PodSandboxStatusRequest
+    deps: SandboxDeps, containers: Store[Container], calls: Calls, request: api.PodSandboxStatusRequest
 ) -> api.PodSandboxStatusResponse:
-    """The pod and all its containers at one moment, which `timestamp` names. Raises NotFound."""
+    """The pod and all its containers at one moment, which `timestamp` names; a verbose one also with the last `calls`
+    on it. Raises NotFound."""
     pod = deps.sandboxes.get(request.pod_sandbox_id)
+    its = [one for one in containers.list() if one.sandbox_id == pod.id]
+    info = None
+    if request.verbose:
+        noted = calls.of_pod(pod.id, pod.name, *_images(its))
+        info = {"info": json.dumps(verbose_info(pod)), "calls": json.dumps(noted)}
     return api.PodSandboxStatusResponse(
         status=status_of(pod),
-        info={"info": json.dumps(verbose_info(pod))} if request.verbose else None,
-        containers_statuses=[container_status(one) for one in containers.list() if one.sandbox_id == pod.id],
+        info=info,
+        containers_statuses=[container_status(one) for one in its],
         timestamp=deps.clock(),
     )
+
+
+def _images(containers: Iterable[Container]) -> set[str]:
+    """What they may have been pulled by: the kubelet creates a container from the image's id."""
+    images = [one.request().image for one in containers]
+    return {image.image for image in images} | {image.user_specified_image for image in images}
 
 
 def status_of(pod: PodSandbox) -> api.PodSandboxStatus:

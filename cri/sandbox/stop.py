@@ -9,6 +9,7 @@ from core.errdefs import DeadlineExceeded, NotFound, Unavailable
 from core.failpoint import failpoint
 from core.linux.ns import is_pinned
 from core.log import get_logger
+from core.steps import step
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.network import pod_network
 from cri.store.sandbox import PodSandbox
@@ -40,12 +41,15 @@ async def _detach(deps: SandboxDeps, pod: PodSandbox) -> None:
 
 async def stop_locked(deps: SandboxDeps, pod: PodSandbox) -> None:
     """As above, by a caller that holds the pod's lock."""
-    await deps.end_containers(pod.id)
+    with step("end containers"):
+        await deps.end_containers(pod.id)
     failpoint("sandbox.stop.ended")
     if pod.sandbox.netns:
-        await _detach(deps, pod)
+        with step("network"):
+            await _detach(deps, pod)
         failpoint("sandbox.stop.detached")
-    await deps.controller_of(pod).stop(pod.id)
+    with step("namespaces"):
+        await deps.controller_of(pod).stop(pod.id)
     failpoint("sandbox.stop.unpinned")
     if not pod.stopped:
         await deps.sandboxes.put(replace(pod, stopped=True))

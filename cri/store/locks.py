@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from core.steps import step
+
 
 class Locks:
     """Locks by id, made when first wanted and dropped when nobody waits."""
@@ -18,8 +20,12 @@ class Locks:
         lock, users = self._locks.get(id_, (asyncio.Lock(), 0))
         self._locks[id_] = (lock, users + 1)
         try:
-            async with lock:
+            with step("another call on it") if lock.locked() else contextlib.nullcontext():
+                await lock.acquire()
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             lock, users = self._locks[id_]
             if users == 1:

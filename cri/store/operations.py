@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from core.errdefs import AlreadyExists
 from core.log import get_logger
+from core.steps import Call, current
 
 log = get_logger(__name__)
 
@@ -25,16 +26,17 @@ Work = Callable[["Operation"], Awaitable[str]]
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """One running or undelivered operation; `step` tells a waiting operator where it stands."""
+    """One running or undelivered operation; the steps of `call` tell a waiting operator where it stands."""
 
     name: str
     request: bytes
     result: asyncio.Future[str]
+    call: Call
     started: float
-    step: str = "check"
 
     def describe(self) -> str:
-        return f"{self.name!r}, at step {self.step!r} for {time.monotonic() - self.started:.1f} s"
+        where = self.call.where() or "at no step"
+        return f"{self.name!r}, {where}, {time.monotonic() - self.started:.1f} s after its start"
 
 
 class Operations:
@@ -52,6 +54,9 @@ class Operations:
         operation = self._by_name.get(name) or self._begin(name, request, work)
         if operation.request != request:
             raise AlreadyExists(f"another request holds the name {operation.describe()}")
+        call = current()
+        if call and call is not operation.call:
+            call.joined = operation.call
         try:
             result = await asyncio.shield(operation.result)
         except asyncio.CancelledError:
@@ -90,7 +95,8 @@ class Operations:
 
     def _begin(self, name: str, request: bytes, work: Work) -> Operation:
         result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        operation = Operation(name=name, request=request, result=result, started=time.monotonic())
+        call = current() or Call(name=name)
+        operation = Operation(name=name, request=request, result=result, call=call, started=time.monotonic())
         self._by_name[name] = operation
         self._group.create_task(self._settle(operation, work))
         return operation

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from core.errdefs import CrispError, InvalidArgument, NotFound
 from core.log import get_logger
 from core.metadata.records import Record, RecordState, RecordStore
+from core.steps import step
 from core.types import Labels
 
 log = get_logger(__name__)
@@ -75,7 +76,8 @@ class Store(Generic[T]):
 
     async def _written(self, id_: str, before: T | None, writing: Awaitable[None]) -> None:
         try:
-            await asyncio.shield(writing)  # a caller that goes away takes nothing back
+            with step("record"):
+                await asyncio.shield(writing)  # a caller that goes away takes nothing back
         except CrispError:
             if before is None:
                 self._forget(id_)
@@ -83,7 +85,8 @@ class Store(Generic[T]):
 
     async def delete(self, id_: str) -> None:
         """Forget the value; success when there is none."""
-        await self._call(lambda: self._records.delete((self._kind, id_)))
+        with step("record"):
+            await self._call(lambda: self._records.delete((self._kind, id_)))
         self._forget(id_)
 
     def get(self, id_: str) -> T:

@@ -26,6 +26,7 @@ from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwo
 from core.network.retries import Retries
 from core.network.turns import Turns
 from core.process import execute
+from core.steps import step
 from core.types import identifier
 
 log = get_logger(__name__)
@@ -148,7 +149,8 @@ class BridgeNetwork:
     async def _connect(self, lease: Lease) -> NetworkResult:
         connected = replace(lease, connected=True)
         try:
-            await self._make_bridge()
+            with step("bridge"):
+                await self._make_bridge()
             failpoint("bridge.attach.bridge")
             await self._blocking(self._connect_blocking, lease, connected)
         except CrispError:
@@ -161,12 +163,16 @@ class BridgeNetwork:
         return self._result(connected)
 
     def _connect_blocking(self, lease: Lease, connected: Lease) -> None:
-        self._files.put(lease)
+        with step("lease"):
+            self._files.put(lease)
         failpoint("bridge.attach.leased")
         gateways = [pool.gateway for pool in self._pools]
-        links.connect(lease, self._config.bridge, [ipaddress.ip_interface(text) for text in lease.addresses], gateways)
+        addresses = [ipaddress.ip_interface(text) for text in lease.addresses]
+        with step("link"):
+            links.connect(lease, self._config.bridge, addresses, gateways)
         failpoint("bridge.attach.linked")
-        ports.open_ports(self._config.bridge, lease)
+        with step("ports"):
+            ports.open_ports(self._config.bridge, lease)
         failpoint("bridge.attach.ports")
         self._files.put(connected)
         failpoint("bridge.attach.connected")
@@ -184,9 +190,11 @@ class BridgeNetwork:
         self._retries.settle(lease.pod_id)
 
     def _release_blocking(self, lease: Lease) -> None:
-        ports.close_ports(self._config.bridge, lease)
+        with step("ports"):
+            ports.close_ports(self._config.bridge, lease)
         failpoint("bridge.detach.ports")
-        links.remove(lease.link)
+        with step("link"):
+            links.remove(lease.link)
         failpoint("bridge.detach.unlinked")
         self._files.delete(lease.pod_id)
         failpoint("bridge.detach.released")

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from core.errdefs import AlreadyExists, Unavailable
+from core.steps import calling, step
 from cri.store.operations import Operation, Operations
 
 Test = Callable[[Operations], Awaitable[None]]
@@ -73,15 +74,16 @@ async def test_a_retry_adopts_the_result_that_a_cancelled_caller_never_got(opera
 async def test_another_request_for_a_running_name_is_refused_with_its_step(operations: Operations) -> None:
     go, begun = asyncio.Event(), asyncio.Event()
 
-    async def work(operation: Operation) -> str:
-        operation.step = "network"
-        begun.set()
-        await go.wait()
+    async def work(_operation: Operation) -> str:
+        with step("network"):
+            begun.set()
+            await go.wait()
         return "id-1"
 
-    first = asyncio.ensure_future(operations.run("pod", b"request", work))
+    with calling("RunPodSandbox"):
+        first = asyncio.ensure_future(operations.run("pod", b"request", work))
     await begun.wait()
-    with pytest.raises(AlreadyExists, match="at step 'network'"):
+    with pytest.raises(AlreadyExists, match=r"'network' for 0\.\d s"):
         await operations.run("pod", b"other", yes)
     go.set()
     assert await first == "id-1"

@@ -1,0 +1,126 @@
+"""The calls that are under way, and the last ones of each pod, with their steps: why is it slow?"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, TypedDict
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from core.steps import Call, calling
+from cri.store.sandbox import sandbox_name
+
+KEPT = 2048
+"""Calls: the start of each of 110 pods with three containers is 770. With 10 steps each they take 2.5 MiB."""
+SLOW = 2.0
+"""Seconds after which a call is worth a look: more than any but a pull should take."""
+
+_Key = tuple[str, str, str]
+
+
+class StepTimes(TypedDict):
+    name: str
+    parent: int | None
+    """The index of the step around it."""
+    start: float
+    """Seconds from the start of the call."""
+    seconds: float | None
+    """None while it goes on."""
+
+
+class CallTimes(TypedDict):
+    """A call as JSON shows it."""
+
+    rpc: str
+    object: str
+    """The id of the container or the name of the image, "" for the pod itself."""
+    began: int
+    """Nanoseconds since the epoch."""
+    seconds: float
+    outcome: str
+    """The name of the gRPC status, "" while it is under way."""
+    steps: list[StepTimes]
+
+
+class Calls:
+    """Of equal calls (one RPC on one object) the last is kept: a probe each second does not push out a pod's start."""
+
+    def __init__(self, pod_of: Callable[[str], str] = lambda _: "") -> None:
+        """`pod_of` tells the pod of a container by its id, "" when it has none."""
+        self._pod_of = pod_of
+        self._running: dict[Call, _Key] = {}
+        self._kept: OrderedDict[_Key, Call] = OrderedDict()
+
+    @contextlib.contextmanager
+    def note(self, rpc: str, request: Message) -> Iterator[Call]:
+        """Note the block as the call `rpc`. The block sets its outcome."""
+        with calling(rpc) as call:
+            self._running[call] = key = self._key(rpc, request)
+            try:
+                yield call
+            finally:
+                del self._running[call]
+                if call.steps:
+                    self._keep(key, call)
+
+    def of_pod(self, *subjects: str) -> list[CallTimes]:
+        """The calls on the pod, in the order of their starts. `subjects`: its id, its name, its images."""
+        return self._times(lambda key, _: key[0] in subjects)
+
+    def slow(self) -> list[CallTimes]:
+        """All that took, or have taken, more than SLOW seconds."""
+        return self._times(lambda _, call: call.seconds() > SLOW)
+
+    def _times(self, wanted: Callable[[_Key, Call], bool]) -> list[CallTimes]:
+        every = [*self._kept.items(), *((key, call) for call, key in self._running.items() if call.steps)]
+        found = sorted((pair for pair in every if wanted(*pair)), key=lambda pair: pair[1].started)
+        return [_times_of(key[2], call) for key, call in found]
+
+    def _key(self, rpc: str, request: Any) -> _Key:
+        """Subject, RPC, object. A pod is known by its name while it has no id."""
+        match _subject(request.DESCRIPTOR):
+            case "container_id":
+                return self._pod_of(request.container_id), rpc, request.container_id
+            case "pod_sandbox_id":
+                return request.pod_sandbox_id, rpc, request.config.metadata.name if rpc == "CreateContainer" else ""
+            case "image":
+                return request.image.image, rpc, request.image.image
+        return sandbox_name(request.config.metadata) if rpc == "RunPodSandbox" else "", rpc, ""
+
+    def _keep(self, key: _Key, call: Call) -> None:
+        self._kept[key] = call
+        self._kept.move_to_end(key)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+@functools.cache
+def _subject(request: Descriptor) -> str:
+    """The field of the request that names what it is about; "" when there is none."""
+    fields = request.fields_by_name
+    return next((name for name in ("container_id", "pod_sandbox_id", "image") if name in fields), "")
+
+
+def _times_of(object_: str, call: Call) -> CallTimes:
+    steps = list(call.steps)  # a thread may add to them
+    number = {step: index for index, step in enumerate(steps)}
+    return CallTimes(
+        rpc=call.name,
+        object=object_,
+        began=call.began,
+        seconds=call.seconds(),
+        outcome=call.outcome,
+        steps=[
+            StepTimes(
+                name=step.name,
+                parent=number[step.parent] if step.parent else None,
+                start=step.started - call.started,
+                seconds=step.ended - step.started if step.ended else None,
+            )
+            for step in steps
+        ],
+    )

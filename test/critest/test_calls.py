@@ -1,0 +1,59 @@
+"""Why is it slow? What a client and an operator hear of the steps of calls."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from cri import api
+from rig.cri_client import CriClient
+
+if TYPE_CHECKING:
+    from conftest import Node, Pods
+
+pytestmark = pytest.mark.root
+
+STUBBORN = "trap '' TERM; echo up; while true; do sleep 0.05; done"
+
+
+def calls(client: CriClient, pod: str) -> list[dict[str, Any]]:
+    request = api.PodSandboxStatusRequest(pod_sandbox_id=pod, verbose=True)
+    found: list[dict[str, Any]] = json.loads(client.PodSandboxStatus(request).info["calls"])
+    return found
+
+
+def test_a_pods_start_is_told_with_the_steps_of_each_call(client: CriClient, pods: Pods, node: Node) -> None:
+    pod, container = pods.start("sleep 1000")
+    client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=["true"]))
+    found = {call["rpc"]: call for call in calls(client, pod)}
+    assert list(found) == ["PullImage", "RunPodSandbox", "CreateContainer", "StartContainer", "ExecSync"]
+    assert all(call["outcome"] == "OK" for call in found.values())
+    names = {rpc: {step["name"] for step in call["steps"]} for rpc, call in found.items()}
+    assert names["RunPodSandbox"] >= {"namespaces", "fork shim", "shim CreateSandbox", "files", "network", "record"}
+    assert names["CreateContainer"] >= {"host paths", "bundle", "snapshot", "mount", "record"}
+    assert names["StartContainer"] >= {"shim Create", "shim Start", "record"}
+    assert names["PullImage"] >= {"resolve", "documents", "fetch", "process unpack", "sync", "record"}
+    assert found["StartContainer"]["object"] == container
+    assert found["PullImage"]["object"] == node.image
+    for call in found.values():
+        assert all(0 <= step["start"] <= step["start"] + step["seconds"] for step in call["steps"])
+
+
+def test_a_client_hears_before_its_deadline_at_which_step_its_call_is(client: CriClient, pods: Pods) -> None:
+    pod, container = pods.start(STUBBORN)
+    with pytest.raises(grpc.RpcError, match=r"'exit of the container' took [0-9.]+ s") as caught:
+        client.StopContainer(api.StopContainerRequest(container_id=container, timeout=600), timeout=1.5)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    stop = calls(client, pod)[-1]
+    assert (stop["rpc"], stop["outcome"]) == ("StopContainer", "DEADLINE_EXCEEDED")
+
+
+def test_a_slow_call_is_logged_with_its_slowest_step(client: CriClient, pods: Pods, node: Node) -> None:
+    _, container = pods.start(STUBBORN)
+    client.StopContainer(api.StopContainerRequest(container_id=container, timeout=3))
+    [line] = [line for line in (node.base / "crispd.log").read_text().splitlines() if "slow call" in line]
+    assert "rpc=StopContainer" in line
+    assert "slowest=\"'exit of the container' took " in line
