@@ -36,8 +36,9 @@ bench: setup ## Crisp and Debian's containerd side by side, as ratios (root; SCE
 	PYTHONPATH=.:test $(BIN)/python test/bench/run.py $(SCENARIOS)
 
 POINTS ?= 1000
-crash: setup ## kill crispd and its shims at POINTS named steps and look what is lost or left (root; SEED=n repeats a run)
-	test/fault/alone $(BIN)/python test/fault/crash.py --points $(POINTS) $(if $(SEED),--seed $(SEED))
+crash: setup ## kill crispd and its shims at POINTS named steps and look what is lost or left (root; SEED=n repeats a run, ACTION='errno(EIO)')
+	PYTHONPATH=.:test $(BIN)/python test/fault/crash.py --points $(POINTS) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(ACTION),--action '$(ACTION)')
 
 proto: $(VENV)/ready ## regenerate the code beside our .proto files
 	$(BIN)/python tools/generate_api.py

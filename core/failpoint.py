@@ -1,6 +1,8 @@
 """Failpoints: named steps at which a test makes this process die, fail or wait. Off unless armed.
 
     CRISP_FAILPOINTS="sandbox.run.attached=2*off->1*kill;pull.synced=error(no space)"
+    CRISP_FAILPOINTS=@FILE    what is in that file, as it is now: for a test that arms what runs already. Whoever dies
+                              or fails of it removes it first: it happens once, and the test sees that it did
 
 Per name terms `count*action`, each done `count` times before the next; without a count it is done for ever, and behind
 the last term nothing is done. Actions (the grammar of etcd's gofail):
@@ -56,16 +58,40 @@ def _actions(terms: list[_Term]) -> Iterator[tuple[str, str]]:
             yield action, argument
 
 
-_armed = _parse(os.environ.get(ENVIRONMENT, ""))
+_setting = os.environ.get(ENVIRONMENT, "")
+_file = _setting[1:] if _setting.startswith("@") else ""
+_armed = {} if _file else _parse(_setting)
+_read = (0, 0)
+"""Which file `_armed` is from: inode and time of its last change."""
 
 
 def failpoint(name: str) -> None:
     """The step `name` has just been done. Raises Internal or OSError when a test wants it."""
+    if _file:
+        _read_again()
     if _armed and name in _armed:
         _act(name, *next(_armed[name], ("off", "")))
 
 
+def _read_again() -> None:
+    """See to it that `_armed` is what the file says."""
+    global _armed, _read  # noqa: PLW0603 a failpoint is named in one line anywhere, without an object to carry it
+    try:
+        status = os.stat(_file)
+        if (status.st_ino, status.st_mtime_ns) != _read:
+            with open(_file, encoding="utf-8") as file:
+                _armed = _parse(file.read())
+            _read = (status.st_ino, status.st_mtime_ns)
+    except FileNotFoundError:
+        _armed, _read = {}, (0, 0)
+
+
 def _act(name: str, action: str, argument: str) -> None:
+    if _file and action in ("kill", "error", "errno"):
+        try:
+            os.unlink(_file)
+        except FileNotFoundError:
+            return  # another process was first
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif action == "error":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 import grpc
@@ -32,6 +33,7 @@ _CODES: tuple[tuple[type[errdefs.CrispError], grpc.StatusCode], ...] = (
     (errdefs.DataLoss, grpc.StatusCode.DATA_LOSS),
     (errdefs.Internal, grpc.StatusCode.INTERNAL),
 )
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def status_of(exc: BaseException) -> tuple[grpc.StatusCode, str]:
@@ -40,4 +42,6 @@ def status_of(exc: BaseException) -> tuple[grpc.StatusCode, str]:
     for kind, code in _CODES:
         if isinstance(exc, kind):
             return code, message
+    if isinstance(exc, OSError) and exc.errno in _FULL:
+        return grpc.StatusCode.RESOURCE_EXHAUSTED, f"{message}: free some space"
     return grpc.StatusCode.UNKNOWN, f"{type(exc).__name__}: {message}"

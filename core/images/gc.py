@@ -13,6 +13,7 @@ from functools import partial
 
 from core.content.content import ContentStore
 from core.errdefs import FailedPrecondition, NotFound, Unavailable
+from core.failpoint import failpoint
 from core.images.blocking import Blocking
 from core.images.holds import Holds
 from core.images.images import Image, ImageStore
@@ -68,6 +69,7 @@ class Collector:
             return
         with self._holds.removing(name), contextlib.suppress(NotFound, FailedPrecondition):
             await self._blocking(remove)
+            failpoint("image.collect.removed")
 
     def _unneeded_layers(self, needed: AbstractSet[str]) -> list[str]:
         """Children before their parents; what broken-off pulls left is among them."""

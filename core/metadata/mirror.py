@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from core.failpoint import failpoint
 from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs
 from core.log import get_logger
@@ -32,6 +33,7 @@ class MirroredRecords:
 
     def put(self, *records: Record, durable: bool = False) -> None:
         self._records.put(*records, durable=durable)
+        failpoint("record.put.row")
         for record in records:
             self._copy(record)
 
@@ -39,6 +41,7 @@ class MirroredRecords:
         for kind, record_id in keys:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path(kind, record_id))
+        failpoint("record.delete.copy")
         self._records.delete(*keys)
 
     def load(self, kind: str) -> Iterable[Record]:

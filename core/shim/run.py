@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from core.failpoint import failpoint
 from core.shim.container import Container
 from core.shim.family import kill_family
 from core.shim.reaper import Process
@@ -23,6 +24,7 @@ async def start_exec(container: Container, process: bytes, stdio: Sequence[int],
     container.require_running()
     name = f"exec-{next(_numbers)}"
     started = await container.runtime.exec(container.id, name, process, stdio, console)
+    failpoint("shim.exec.started")
     if container.process is None or container.process.exit.done():
         end_exec(container, started)  # it came into the cgroup too late for what ends with the container
     return started
@@ -39,6 +41,7 @@ async def wait_exec(
     if process.exit not in done:
         end_exec(container, process)
         await process.exit
+    failpoint("shim.exec.ended")
     return process.exit in done
 
 

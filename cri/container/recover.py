@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.errdefs import NotFound
+from core.failpoint import failpoint
 from core.log import get_logger
 from core.oci.cgroups import end_group
 from core.tasks.tasks import TaskExit, TaskState
@@ -40,6 +41,7 @@ async def recover_container(deps: ContainerDeps, container: Container) -> None:
         return
     if status.state is TaskState.CREATED:
         await delete_task(deps, container)
+        failpoint("recover.container.reset")
         await deps.containers.put(replace(container, started_at=0, pid=0, lost=False))
     elif status.state is TaskState.STOPPED:
         exit_ = status.exit
@@ -53,6 +55,7 @@ async def end_container(deps: ContainerDeps, container: Container, code: int) ->
     """Record the end of a container whose shim is gone, and make sure of it: the kubelet will start another one."""
     if not container.finished_at and container.started_at:
         await end_group(deps.facts.layout, container.cgroup)
+        failpoint("recover.container.ended")
         await record_end(deps, container, code)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from core.errdefs import CrispError
+from core.failpoint import failpoint
 from core.log import get_logger
 from cri.container.deps import ContainerDeps
 from cri.container.recover import (
@@ -89,6 +90,7 @@ class _Recovery:
 
     async def _adopt(self, pod: PodSandbox) -> None:
         if not self._rebooted and await self._containers.tasks.adopt(pod.id):
+            failpoint("recover.pod.adopted")
             for container in self._living():
                 await recover_container(self._containers, container)
             if pod.stopped or await self._sandboxes.controller_of(pod).alive(pod.id):
@@ -99,6 +101,7 @@ class _Recovery:
         else:
             for container in self._living():
                 await end_container(self._containers, container, KILLED_EXIT)
+        failpoint("recover.pod.ended")
         await _stopped(self._sandboxes, pod)
 
     async def _lose(self) -> None:

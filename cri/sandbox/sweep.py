@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
+from core.failpoint import failpoint
 from core.log import get_logger
 from cri.container.deps import ContainerDeps
 from cri.sandbox.deps import SandboxDeps
@@ -70,4 +71,5 @@ async def _step(what: str, id_: str, step: Awaitable[object]) -> None:
     except Exception as exc:  # noqa: BLE001 - whatever it is, the others are undone
         log.error("sweep failed", what=what, id=id_, error=exc)
     else:
+        failpoint("sweep.step.undone")
         log.info("swept", what=what, id=id_)

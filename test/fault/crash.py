@@ -1,179 +1,213 @@
 """Crash points: die at a named step, start again, and look whether anything was lost, left or doubled.
 
     make crash POINTS=1000 SEED=7
+    make crash ACTION='errno(ENOSPC)'     what a failing disk does at the same steps
 
 A round arms one failpoint to kill its process at its first or second passing, and lets a kubelet run a pod from
-pull to removal. Whatever dies, the daemon is started again without failpoints and the kubelet repeats its verb. Then:
+pull to removal. If the daemon dies it is started again, half the time with another failpoint armed, which may be passed
+during the recovery. The kubelet repeats its verb. Then:
 
     I1  CRI answers soon after the start
-    I2  no process, mount, link, lease, cgroup, snapshot or directory without an owner
+    I2  no process, mount, link, address, lease, cgroup, snapshot, blob or directory without an owner
     I3  the kubelet's verb succeeds in at most three tries
     I4  never two workloads of one container
     I5  containers of other pods run on untouched
     I6  no exit code is lost
     I7  no log line is lost or doubled
 
-It runs in PID, mount and network namespaces of its own (test/fault/alone), so every shim it sees is the node's. Points
-named shim.* kill the pod's shim: its containers die with it, so I6 and I7 hold for the other pods only.
+Nodes work side by side, each in PID, mount and network namespaces of its own (test/fault/alone), so that every process
+it sees is the node's: the first on the embedded network, the second on real CNI plugins, and so on. Points named shim.*
+kill the pod's shim: its containers die with it, so I6 and I7 hold for the other pods only.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import random
+import shutil
 import signal
-import socket
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import grpc
 
 from cri import api
 from rig.cgroups import ensure_cgroups
-from rig.cri_client import CriClient
 from rig.failpoints import failpoints
 from rig.images import BuiltImage, build, busybox, files, layer, push
 from rig.kubelet import EXIT_CODE, LINES, Failure, Kubelet
 from rig.node import Node, wait_until
+from rig.patience import patient
 from rig.registry import running_registry
+from rig.strays import Baseline, strays
+from rig.witness import Witness
 
-ANSWER = 1.0
-"""Seconds to the first answer (I1), beyond twice what a daemon with nothing to recover takes on this machine now."""
+ANSWER = 2.5
+"""Seconds to the first answer (I1), not counting those in which other processes had the processors: one from when the
+daemon's modules are loaded, which takes half a second here, twice that on a bad day."""
 TRIES = 3
-SKIPS = (0, 0, 0, 1)
+SKIPS = (0, 0, 0, 0, 0, 0, 1, 2)
 """Passings to let go by: most steps are taken once or twice in a pod's life."""
+NETWORKS = ("builtin", "cni")
+_OTHERS_STEPS = {"builtin": "cni.", "cni": "bridge."}
+"""Which steps a node on that network never takes."""
+_RECOVERY = ("recover.", "sweep.")
 _ABOUT_SHIMS = {"shim.start.directory", "shim.start.forked", "shim.remove.ended", "shim.remove.swept"}
 """Steps of crispd."""
-_WITNESS = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.05; done"
+_DEAF = {"container.stop.killed"}
+"""Steps that are taken only when a container does not end by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     name: str
     skip: int
-    """Passings before the one that kills."""
+    """Passings before the one that counts."""
+    action: str
+    """Of core.failpoint."""
 
     @property
     def armed(self) -> str:
-        return f"{self.name}={self.skip}*off->kill"
+        return f"{self.name}={self.skip}*off->{self.action}"
 
     @property
     def kills_shim(self) -> bool:
-        return self.name.startswith("shim.") and self.name not in _ABOUT_SHIMS
+        return self.action == "kill" and self.name.startswith("shim.") and self.name not in _ABOUT_SHIMS
 
 
-def random_points(count: int, seed: int) -> list[Point]:
-    """Every failpoint about as often, at random passings, in random order."""
-    choose = random.Random(seed)
-    names = failpoints()
-    points = [Point(name=names[at % len(names)], skip=choose.choice(SKIPS)) for at in range(count)]
-    choose.shuffle(points)
-    return points
-
-
-class Witness:
-    """A pod from before all crashes, which writes a line every so often."""
-
-    def __init__(self, node: Node, client: CriClient) -> None:
-        config = node.pod()
-        self.pod = client.RunPodSandbox(api.RunPodSandboxRequest(config=config)).pod_sandbox_id
-        request = api.CreateContainerRequest(
-            pod_sandbox_id=self.pod, config=node.container(_WITNESS), sandbox_config=config
-        )
-        self.container = client.CreateContainer(request).container_id
-        client.StartContainer(api.StartContainerRequest(container_id=self.container))
-        self._log = Path(config.log_directory, "main.log")
-        status = client.ContainerStatus(api.ContainerStatusRequest(container_id=self.container, verbose=True))
-        self._pid = int(json.loads(status.info["info"])["pid"])
-        self._started = self._start_time()
-
-    def problems(self, client: CriClient) -> list[str]:
-        status = client.ContainerStatus(api.ContainerStatusRequest(container_id=self.container)).status
-        found = []
-        if status.state != api.ContainerState.CONTAINER_RUNNING or self._start_time() != self._started:
-            found.append(f"I5: the witness is {status.state}")
-        lines = [line.split(" ", 3)[3] for line in self._log.read_text().splitlines()]
-        if lines != [f"line {number}" for number in range(len(lines))]:
-            found.append("I7: the witness' log has gaps or doubles")
-        return found
-
-    def _start_time(self) -> str:
-        try:
-            return Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()[19]
-        except OSError:
-            return ""
-
-
-def strays(node: Node, client: CriClient) -> list[str]:
-    """I2: what bears the id of nothing that the daemon lists. Processes: in this PID namespace, the node's alone."""
-    pods = {pod.id: pod for pod in client.ListPodSandbox(api.ListPodSandboxRequest()).items}
-    ready = {id_ for id_, pod in pods.items() if pod.state == api.PodSandboxState.SANDBOX_READY}
-    containers = {one.id for one in client.ListContainers(api.ListContainersRequest()).containers}
-    kinds = {"run/sandboxes": pods, "run/etc": pods, "run/containers": containers}
-    found = [
-        str(path) for kind, owners in kinds.items() for path in (node.base / kind).glob("*") if path.name not in owners
+def random_rounds(count: int, names: Sequence[str], action: str, choose: random.Random) -> list[list[Point]]:
+    """Every failpoint first about as often, at random passings, in random order; half of them with a second one, which
+    is half the time a step of the recovery."""
+    recovery = [name for name in names if name.startswith(_RECOVERY)]
+    usual = [name for name in names if not name.startswith(_RECOVERY)]
+    order: list[str] = []
+    while len(order) < count:
+        order += choose.sample(usual, len(usual))
+    del order[count:]
+    seconds = [[choose.choice(choose.choice((recovery or names, names)))] * choose.choice((0, 1)) for _ in order]
+    return [
+        [Point(name=name, skip=choose.choice(SKIPS), action=action) for name in (first, *second)]
+        for first, second in zip(order, seconds)
     ]
-    found += [str(path) for path in node.base.glob("root/leases/*.json") if path.stem not in ready]
-    found += [name for name in _snapshots(node) if name not in containers]
-    found += [line for line in _mounts(node) if not any(id_ in line for id_ in (*pods, *containers))]
-    found += [f"process {line}" for line in _processes() if not any(id_ in line for id_ in pods)]
-    found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}/*/") if path.name not in containers]
-    links = [name for _, name in socket.if_nameindex() if name.startswith("veth")]
-    return found if len(links) == len(ready) else [*found, f"{len(links)} links for {len(ready)} pods: {links}"]
 
 
-def _snapshots(node: Node) -> list[str]:
-    metas = [json.loads(path.read_text()) for path in node.base.glob("root/snapshots/*/meta.json")]
-    staged = [path.name for path in node.base.glob("root/snapshots/*") if path.name.startswith(("new-", "rm-"))]
-    return staged + [meta["name"] for meta in metas if meta["kind"] != "committed"]
+class Trigger:
+    """The file that the daemon and all it forks read their failpoints from (core.failpoint)."""
+
+    def __init__(self, base: Path) -> None:
+        self._path = base / "armed"
+        self.setting = f"@{self._path}"
+
+    def arm(self, point: Point) -> None:
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(point.armed)
+        fresh.rename(self._path)
+
+    def disarm(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    @property
+    def armed(self) -> bool:
+        """Whether nobody has come to the point yet."""
+        return self._path.exists()
 
 
-def _mounts(node: Node) -> list[str]:
-    lines = Path("/proc/mounts").read_text().splitlines()
-    return [line for line in lines if line.split()[1].startswith(str(node.base))]
+class Crashed(Exception):
+    """The daemon died as it started, of the point that was armed for that."""
 
 
-def _processes() -> list[str]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
+class Rig:
+    """A node with a witness, whose daemon is killed and started again."""
+
+    def __init__(self, node: Node, other_image: str) -> None:
+        self.node = node
+        self.trigger = Trigger(node.base)
+        with node.start() as client:
+            client.PullImage(api.PullImageRequest(image=api.ImageSpec(image=node.image)))
+            self.witness = Witness(node, client)
+        node.end(signal.SIGTERM)
+        self.before = Baseline.of(node)
+        node.image = other_image
+        self.client = node.start(self.trigger.setting)
+
+    def answers(self) -> bool:
+        """Whether the daemon does; else it has ended when this returns."""
+        assert self.node.process
         try:
-            if (entry / "comm").read_text().startswith(("crisp-shim", "crisp-init")):
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
-    return found
+            self.client.Version(api.VersionRequest())
+            return True
+        except grpc.RpcError:
+            self.node.process.wait(timeout=patient(30))
+            return False
+
+    def restart(self) -> list[str]:
+        """Start the daemon that has died; return the problem that it answers late. Raises Crashed."""
+        self.client.close()
+        begun = time.monotonic() - _kept_waiting(os.getpid())
+        self.client = self.node.launch(self.trigger.setting)
+        assert self.node.process
+        while True:
+            try:
+                self.client.wait_ready(0.1)
+                break
+            except grpc.FutureTimeoutError:
+                if self.node.process.poll() is not None:
+                    raise Crashed from None
+        took = time.monotonic() - begun - _kept_waiting(os.getpid()) - _kept_waiting(self.node.process.pid)
+        return [f"I1: CRI answers after {took:.2f} s"] if took > ANSWER else []
+
+    def end(self) -> None:
+        """Leave the node as it was before."""
+        self.client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=self.witness.pod))
+        wait_until(lambda: not strays(self.node, self.client, self.before), "all is removed", 10)
+        self.client.close()
+        self.node.end(signal.SIGTERM)
+        for directory in Path("/sys/fs/cgroup").glob(f"*/{self.node.cgroup}"):
+            directory.rmdir()
+
+
+def _kept_waiting(pid: int) -> float:
+    """Seconds for which a process could have run while others did: they say nothing about it (kernel,
+    Documentation/scheduler/sched-stats.rst)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 class Round:
-    """One crash point against one pod's life."""
+    """A pod's life against points that are armed one after the other."""
 
-    def __init__(self, node: Node, point: Point, witness: Witness, patience: float) -> None:
-        """CRI must answer within `patience` seconds of a start."""
-        self._node = node
-        self._patience = patience
-        self._point = point
-        self._witness = witness
+    def __init__(self, rig: Rig, points: Sequence[Point]) -> None:
+        self._rig = rig
+        self._points = list(points)
+        self.hit: list[Point] = []
         self.problems: list[str] = []
-        self.crashed = False
-        self._client = node.start(point.armed)
-        self._kubelet = Kubelet(node, self._client)
+        self._kubelet = Kubelet(rig.node, rig.client, deaf=any(point.name in _DEAF for point in points))
+        self._armed: Point | None = None
 
     def run(self) -> None:
         kubelet = self._kubelet
-        for verb in (kubelet.pull, kubelet.run, kubelet.run_to_end):
+        self._arm()
+        for verb in (kubelet.pull, kubelet.run, kubelet.exec, kubelet.run_to_end):
             self._repeat(verb)
-        if not self._point.kills_shim:
+        self._look()
+        if not any(point.kills_shim for point in self.hit):
             self._judge(*kubelet.outcome())
         for verb in (kubelet.remove, kubelet.remove_image):
             self._repeat(verb)
+        self._look()
+        self._rig.trigger.disarm()
         self._settle()
-        self.problems += self._witness.problems(self._client)
-        self._client.close()
-        self._node.end(signal.SIGTERM)
+        self.problems += self._rig.witness.problems(self._rig.client)
 
     def _judge(self, code: int, log: list[str]) -> None:
         if code != EXIT_CODE:
@@ -187,77 +221,146 @@ class Round:
                 verb()
                 break
             except Failure as exc:
+                self._recover()
                 if attempt > TRIES:
                     self.problems.append(f"I3: {verb.__name__} fails after {TRIES} tries: {exc}")
                     return
-                self._restart()
         if self._kubelet.workloads() > 1:
             self.problems.append("I4: two workloads")
 
-    def _restart(self) -> None:
-        assert self._node.process
-        self.crashed = True
-        if self._node.process.poll() is None:  # it was the shim or an unpacker that died
-            self._node.end(signal.SIGKILL)
-        self._node.process.wait()
-        self._client.close()
-        begun = time.monotonic()
-        self._client = self._kubelet.client = self._node.start()
-        self._client.Version(api.VersionRequest())
-        if (took := time.monotonic() - begun) > self._patience:
-            self.problems.append(f"I1: CRI answers after {took:.2f} s")
+    def _arm(self) -> None:
+        if self._points:
+            self._armed = self._points.pop(0)
+            self._rig.trigger.arm(self._armed)
+
+    def _look(self) -> None:
+        """Note it when the armed point has been hit."""
+        if self._armed and not self._rig.trigger.armed:
+            self.hit.append(self._armed)
+            self._armed = None
+
+    def _recover(self) -> None:
+        """Bring the daemon back if it has died; the next point is armed before it starts."""
+        while not self._rig.answers():
+            self._look()
+            if self._armed or not self.hit:
+                self.problems.append("the daemon has ended by itself")
+            self._arm()
+            with contextlib.suppress(Crashed):
+                self.problems += self._rig.restart()
+        self._kubelet.client = self._rig.client
 
     def _settle(self) -> None:
         """Exits and deaths are seen to in the background: wait for what must become true."""
+        rig = self._rig
+        self._recover()
         try:
-            wait_until(lambda: not strays(self._node, self._client), "no strays", 5)
+            wait_until(lambda: not strays(rig.node, rig.client, rig.before), "no strays", 5)
         except AssertionError:
-            self.problems += [f"I2: {stray}" for stray in strays(self._node, self._client)]
+            self.problems += [f"I2: {stray}" for stray in strays(rig.node, rig.client, rig.before)]
 
 
-def crash(base: Path, points: list[Point], report: Callable[[str], None]) -> int:
-    """Run a round for every point; report each violation; return how many there were. Raises what a broken rig does."""
-    ensure_cgroups()
+def crash(base: Path, network: str, rounds: list[list[Point]], report: Callable[[list[str]], None]) -> dict[str, int]:
+    """Make the rounds on a node of that network; report each violation, and return how often each point was hit.
+
+    Raises what a broken rig does.
+    """
     hit: Counter[str] = Counter()
-    violations = 0
     with running_registry(base / "registry") as registry:
-        image = push(busybox(), registry, "library/busybox", "1.36")
-        node = Node(base, image)
-        begun = time.monotonic()
-        with node.start() as client:
-            patience = 2 * (time.monotonic() - begun) + ANSWER
-            client.PullImage(api.PullImageRequest(image=api.ImageSpec(image=image)))
-            witness = Witness(node, client)
-        node.end(signal.SIGTERM)
-        node.image = push(_other_image(), registry, "test/other", "1")
-        for number, point in enumerate(points):
-            one = Round(node, point, witness, patience)
+        node = Node(base, push(busybox(), registry, "library/busybox", "1.36"))
+        if network == "cni":
+            configure_plugins(base)
+        rig = Rig(node, push(_other_image(), registry, "test/other", "1"))
+        for points in rounds:
+            os.truncate(base / "crispd.log", 0)
+            one = Round(rig, points)
             one.run()
-            hit[point.name] += one.crashed
-            violations += len(one.problems)
-            for problem in one.problems:
-                report(f"{number} {point.armed}: {problem}")
-        _leave(node, witness)
-    missed = sorted({point.name for point in points} - {name for name, count in hit.items() if count})
-    report(f"{sum(hit.values())} crashes of {len(points)} rounds at {len(+hit)} steps, {violations} violations")
-    if missed:
-        report(f"never reached: {', '.join(missed)}")
-    return violations
+            hit.update(point.name for point in one.hit)
+            if one.problems:
+                log = _keep(base / "crispd.log")
+                report([f"{' then '.join(point.armed for point in points)}: {each} ({log})" for each in one.problems])
+        rig.end()
+    return hit
+
+
+def _keep(log: Path) -> str:
+    """Where what the daemon said in a round can be read afterwards."""
+    kept, name = tempfile.mkstemp(prefix="crash-", suffix=".log")
+    os.close(kept)
+    shutil.copy(log, name)
+    return name
+
+
+def configure_plugins(base: Path) -> None:
+    """The plugins that nodes have, with all their files in `base`."""
+    ipam = {"type": "host-local", "dataDir": str(base / "ipam"), "ranges": [[{"subnet": "10.91.0.0/24"}]]}
+    bridge = {"type": "bridge", "bridge": "crisptest1", "isGateway": True, "ipam": ipam}
+    portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
+    (base / "net.d").mkdir()
+    document = {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, portmap]}
+    (base / "net.d/10-pods.conflist").write_text(json.dumps(document))
 
 
 def _other_image() -> BuiltImage:
-    """With a layer that no other image needs: it comes and goes with each round."""
+    """With a layer that no other image needs, and a volume: they come and go with each round."""
     image = busybox()
-    return build([*image.layers, layer(files({"etc/other": b"other"}))], config={"Env": ["PATH=/bin"], "Cmd": ["sh"]})
+    config = {"Env": ["PATH=/bin"], "Cmd": ["sh"], "Volumes": {"/data": {}}}
+    return build([*image.layers, layer(files({"etc/other": b"other"}))], config=config)
 
 
-def _leave(node: Node, witness: Witness) -> None:
-    with node.start() as client:
-        client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=witness.pod))
-        wait_until(lambda: not strays(node, client), "all is removed", 10)
-    node.end(signal.SIGTERM)
-    for directory in Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}"):
-        directory.rmdir()
+def work(arguments: argparse.Namespace) -> int:
+    """One node's share, in this process; its last line is what `lead` adds up."""
+    network = NETWORKS[arguments.node % len(NETWORKS)]
+    names = [name for name in failpoints() if not name.startswith(_OTHERS_STEPS[network]) and arguments.only in name]
+    choose = random.Random(f"{arguments.seed} {arguments.node}")
+    rounds = random_rounds(arguments.points, names, arguments.action, choose)
+    violations: list[str] = []
+
+    def report(problems: list[str]) -> None:
+        violations.extend(problems)
+        for problem in problems:
+            print(f"node {arguments.node}: {problem}", flush=True)
+
+    with tempfile.TemporaryDirectory() as base:
+        (Path(base) / "registry").mkdir()
+        (Path(base) / "logs").mkdir()
+        hit = crash(Path(base), network, rounds, report)
+    print(json.dumps({"hit": hit, "violations": len(violations), "names": names}), flush=True)
+    return min(len(violations), 1)
+
+
+def lead(arguments: argparse.Namespace) -> int:
+    """Let nodes work side by side and sum up."""
+    print(f"seed {arguments.seed}", flush=True)
+    ensure_cgroups()
+    begun = time.monotonic()
+    with ThreadPoolExecutor(arguments.nodes) as threads:
+        results = list(threads.map(lambda node: _watch(arguments, node), range(arguments.nodes)))
+    hit = sum((Counter(result["hit"]) for result in results), Counter[str]())
+    violations = sum(result["violations"] for result in results)
+    missed = sorted({name for result in results for name in result["names"]} - set(hit))
+    took = time.monotonic() - begun
+    print(f"{hit.total()} hits at {len(hit)} steps in {took:.0f} s, {violations} violations", flush=True)
+    if missed:
+        print(f"never reached: {', '.join(missed)}")
+    return min(violations, 1)
+
+
+def _watch(arguments: argparse.Namespace, node: int) -> dict[str, Any]:
+    """Run a node's share in namespaces of its own, pass on what it prints, return its result."""
+    share = len(range(node, arguments.points, arguments.nodes))
+    options = {**vars(arguments), "points": share, "node": node}
+    command = [Path(__file__).with_name("alone"), sys.executable, __file__]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        line = ""
+        for line in process.stdout:
+            if not line.startswith("{"):
+                print(line, end="", flush=True)
+    if not line.startswith("{"):
+        raise RuntimeError(f"node {node} has ended before its time")
+    return dict(json.loads(line))
 
 
 def main() -> int:
@@ -265,13 +368,11 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 16))
     parser.add_argument("--only", default="", help="points whose name contains this")
+    parser.add_argument("--action", default="kill", help="what happens there (core.failpoint): errno(EIO)")
+    parser.add_argument("--nodes", type=int, default=2 * len(NETWORKS), help="how many, side by side")
+    parser.add_argument("--node", type=int, default=-1, help="do this node's share here, alone")
     arguments = parser.parse_args()
-    print(f"seed {arguments.seed}", flush=True)
-    points = [point for point in random_points(arguments.points, arguments.seed) if arguments.only in point.name]
-    with tempfile.TemporaryDirectory() as base:
-        (Path(base) / "registry").mkdir()
-        (Path(base) / "logs").mkdir()
-        return min(crash(Path(base), points, lambda text: print(text, flush=True)), 1)
+    return lead(arguments) if arguments.node < 0 else work(arguments)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ from cri import api
 from rig.cri_client import CriClient
 from rig.node import Node
 
+GRACE = 1
+"""Seconds to end in, which a deaf container lets pass."""
 EXIT_CODE = 7
+HOST_PORT = 8080
 LINES = 200
 """What the short container writes before it ends."""
 DEADLINE = 30
@@ -28,25 +31,35 @@ CREATED, RUNNING, EXITED = (
 
 
 class Kubelet:
-    """One pod with a container that runs on and one that ends.
+    """One pod with a host port, a container that runs on and one that ends.
 
     Every verb looks what there is first, as the kubelet's sync loop does, so it can be repeated after any failure.
     """
 
-    def __init__(self, node: Node, client: CriClient) -> None:
+    def __init__(self, node: Node, client: CriClient, *, deaf: bool = False) -> None:
+        """A `deaf` container lets SIGTERM pass."""
         self._node = node
+        self._run_on = "trap '' TERM; " * deaf + "exec sleep"
         self.client = client
         self.token = str(random.randrange(10**8, 10**9))
         """How many seconds the first container sleeps: tells its process from all others."""
         self._config = node.pod()
+        self._config.port_mappings.add(container_port=80, host_port=HOST_PORT)
         self._attempts = 0
 
     def pull(self) -> None:
         self._call("PullImage", image=api.ImageSpec(image=self._node.image))
 
     def run(self) -> None:
-        pod = self._ready_pod()
-        self._ensure(pod, "main", f"exec sleep {self.token}", RUNNING)
+        self._main()
+
+    def exec(self) -> None:
+        reply = self._call("ExecSync", container_id=self._main(), cmd=["/bin/echo", self.token], timeout=DEADLINE)
+        if (reply.exit_code, reply.stdout) != (0, f"{self.token}\n".encode()):
+            raise ValueError(f"exec: {reply}")
+
+    def _main(self) -> str:
+        return self._ensure(self._ready_pod(), "main", f"{self._run_on} {self.token}", RUNNING)
 
     def run_to_end(self) -> None:
         pod = self._ready_pod()
@@ -66,7 +79,7 @@ class Kubelet:
 
     def remove(self) -> None:
         for container in self._containers():
-            self._call("StopContainer", container_id=container.id, timeout=1)
+            self._call("StopContainer", container_id=container.id, timeout=GRACE)
             self._call("RemoveContainer", container_id=container.id)
         for pod in self._pods():
             self._call("StopPodSandbox", pod_sandbox_id=pod.id)
@@ -135,5 +148,5 @@ class Kubelet:
         return getattr(self.client, method)(request, timeout=DEADLINE)
 
 
-Failure = (grpc.RpcError, TimeoutError)
+Failure = (grpc.RpcError, TimeoutError, ValueError)
 """What a verb raises when it must be repeated."""

@@ -57,13 +57,17 @@ class Node:
 
     def start(self, failpoints: str = "") -> CriClient:
         """Start the daemon; return when it answers. `failpoints` as core.failpoint has them."""
+        client = self.launch(failpoints)
+        client.wait_ready()
+        return client
+
+    def launch(self, failpoints: str = "") -> CriClient:
+        """Start the daemon, which may die before it answers."""
         with (self.base / "crispd.log").open("ab") as log:
             command = [sys.executable, "-m", "cri", "--config", str(self.base / "config.toml")]
             environment = {**os.environ, "CRISP_FAILPOINTS": failpoints}
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        client = CriClient(str(self.base / "run/crisp.sock"))
-        client.wait_ready()
-        return client
+        return CriClient(str(self.base / "run/crisp.sock"))
 
     def end(self, signum: int) -> None:
         assert self.process

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,19 @@ def test_a_kernel_error_carries_its_number() -> None:
 def test_kill_ends_the_process_at_that_step() -> None:
     done = run("a.b.c=1*off->kill")
     assert (done.stdout, done.returncode) == ("on\n", -signal.SIGKILL)
+
+
+def test_a_file_is_read_when_it_is_there_and_gone_when_its_kill_is_done(tmp_path: Path) -> None:
+    assert run(f"@{tmp_path / 'armed'}").stdout == "on\n" * 3
+    (tmp_path / "armed").write_text("a.b.c=1*off->kill")
+    done = run(f"@{tmp_path / 'armed'}")
+    assert (done.stdout, done.returncode) == ("on\n", -signal.SIGKILL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_file_says_happens_once(tmp_path: Path) -> None:
+    (tmp_path / "armed").write_text("a.b.c=errno(EIO)")
+    assert run(f"@{tmp_path / 'armed'}").stdout == "OSError [Errno 5] Input/output error: 'a.b.c'\non\non\n"
 
 
 @pytest.mark.parametrize("armed", ["a.b.c", "a.b.c=explode", "a.b.c=x*kill"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import inspect
 
 import grpc
@@ -32,3 +33,9 @@ def test_an_error_without_words_still_says_something() -> None:
 def test_what_the_kubelet_tells_from_other_failures_begins_with_its_word_once() -> None:
     assert status_of(Refused("x")) == (grpc.StatusCode.PERMISSION_DENIED, "SignatureValidationFailed: x")
     assert status_of(Unreachable("x")) == (grpc.StatusCode.UNAVAILABLE, "RegistryUnavailable: x")
+
+
+def test_a_full_disk_is_told_as_what_it_is_wherever_it_is_met() -> None:
+    code, message = status_of(OSError(errno.ENOSPC, "No space left on device", "/var/lib/crisp"))
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert message == "[Errno 28] No space left on device: '/var/lib/crisp': free some space"
