@@ -17,7 +17,7 @@ RECONNECT = 20
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
-    *((f"grpc.{which}_reconnect_backoff_ms", RECONNECT) for which in ("initial", "min", "max")),
+    *((f"grpc.{which}_reconnect_backoff_ms", RECONNECT) for which in ("initial", "max")),
 ]
 
 
@@ -41,7 +41,7 @@ class CriClient:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
 
-    def wait_ready(self, timeout: float = 20) -> None:
+    def wait_ready(self, timeout: float = 60) -> None:
         """Return when the socket answers. Raises grpc.FutureTimeoutError."""
         grpc.channel_ready_future(self._channel).result(timeout=patient(timeout))
 
