@@ -50,7 +50,7 @@ class Holds:
     def removing(self, name: str) -> Iterator[None]:
         """Remove `name`, which nobody holds, inside the block: who wants to hold it waits for its end.
 
-        A large layer takes seconds to remove, and pulls that do not want it shall not wait for that. One at a time.
+        One at a time. Pulls that do not want it do not wait.
         """
         removal = self._removals[name] = asyncio.Event()
         try:

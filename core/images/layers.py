@@ -141,3 +141,4 @@ class Layers:
             finally:
                 with contextlib.suppress(NotFound):
                     await self._blocking(self._snapshots.remove, key)
+                    await self._blocking(self._snapshots.cleanup)

@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -45,7 +46,7 @@ class SnapshotDirectory:
         while preparing                       new-*, which `cleanup` removes
         in commit, behind writing meta.json   a name that is not the directory's: no snapshot; who made it does so again
         in commit, behind the rename          a committed snapshot
-        in remove, behind the rename          rm-*, which `cleanup` removes
+        behind remove                         rm-*, which `cleanup` removes
 
     A power cut can leave a committed snapshot with its names but without its data. So meta.json says in which boot it
     was written until `sync` has brought it to disk, and in any other boot such a snapshot is none.
@@ -59,7 +60,7 @@ class SnapshotDirectory:
         self._root = root
         self._boot_id = boot_id or _read_boot_id()
         self._index = Index(self._load())
-        self._leftovers = [entry for entry in os.listdir(root) if entry.startswith((_NEW, _REMOVED))]
+        self._leftovers = deque(entry for entry in os.listdir(root) if entry.startswith((_NEW, _REMOVED)))
         self._syncing = threading.Lock()
 
     def path(self, name: str, *inner: str) -> str:
@@ -116,10 +117,10 @@ class SnapshotDirectory:
 
     def remove(self, name: str) -> None:
         """See Snapshotter.remove."""
-        removed = self._aside()
-        self._index.remove(name, lambda: os.rename(self.path(name), removed))
+        removed = _aside()
+        self._index.remove(name, lambda: os.rename(self.path(name), os.path.join(self._root, removed)))
         failpoint("snapshot.remove.renamed")
-        remove_tree(removed)
+        self._leftovers.append(removed)
 
     def usage(self, name: str) -> Usage:
         """See Snapshotter.usage."""
@@ -146,12 +147,16 @@ class SnapshotDirectory:
 
     def cleanup(self) -> None:
         """See Snapshotter.cleanup."""
-        while self._leftovers:
-            remove_tree(os.path.join(self._root, self._leftovers[-1]))
-            self._leftovers.pop()
+        with contextlib.suppress(IndexError):  # no more: others may be at it, each with one of its own
+            for _ in range(len(self._leftovers)):
+                self._delete(self._leftovers.popleft())
 
-    def _aside(self) -> str:
-        return os.path.join(self._root, _REMOVED + secrets.token_hex(8))
+    def _delete(self, leftover: str) -> None:
+        try:
+            remove_tree(os.path.join(self._root, leftover))
+        except OSError:
+            self._leftovers.append(leftover)  # at the end: it must not be in the way of the others
+            raise
 
     def _syncfs(self) -> None:
         fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
@@ -191,9 +196,13 @@ class SnapshotDirectory:
     def _quarantine(self, entry: str, reason: str) -> None:
         log.warning("no snapshot", directory=os.path.join(self._root, entry), reason=reason)
         try:
-            os.rename(os.path.join(self._root, entry), self._aside())
+            os.rename(os.path.join(self._root, entry), os.path.join(self._root, _aside()))
         except OSError as exc:  # a read-only disk: the daemon starts all the same
             log.warning("cannot set a directory aside", directory=entry, error=exc)
+
+
+def _aside() -> str:
+    return _REMOVED + secrets.token_hex(8)
 
 
 def _check_commit(active: Meta, parent: str) -> None:

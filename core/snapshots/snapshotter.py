@@ -80,7 +80,10 @@ class Snapshotter(Protocol):
         """
 
     def remove(self, key: str) -> None:
-        """Remove a snapshot of any kind. Raises NotFound, FailedPrecondition when it has children."""
+        """Remove a snapshot of any kind: its name is free, its files go with the next `cleanup`, which can take long.
+
+        Raises NotFound, FailedPrecondition when it has children.
+        """
 
     def stat(self, key: str) -> SnapshotInfo:
         """Raises NotFound."""
@@ -95,4 +98,7 @@ class Snapshotter(Protocol):
         """Make every committed snapshot durable: one syncfs of the store's filesystem."""
 
     def cleanup(self) -> None:
-        """Remove what the store found half made or half removed when it was opened."""
+        """Delete the files of removed snapshots, and what the store found half made or half removed when it was opened.
+
+        What cannot be deleted (OSError) is tried again the next time.
+        """

@@ -26,11 +26,14 @@ from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs, remove_tree
 from core.linux.idmap import bind_mapped, unbind
 from core.linux.mount import MNT_DETACH, mount_all, umount2, umount_all
+from core.log import get_logger
 from core.snapshots.mapped import mount_mapped
 from core.snapshots.snapshotter import Snapshotter
 from core.steps import step
 from cri.container.image_mounts import ImageMounts
 from cri.container.volumes import Volumes
+
+log = get_logger(__name__)
 
 _ID = re.compile("[0-9a-f]{64}")  # of snapshots those that are a container's
 
@@ -118,7 +121,20 @@ class Bundles:
             raise NotFound(f"bundle of container {container_id}: it went with a reboot or was removed") from exc
 
     def remove(self, container_id: str) -> None:
-        """Unmount, drop the snapshots, the volumes and the directory. Success when absent."""
+        """Leave nothing of the container. Success when absent."""
+        self.release(container_id)
+        self.clean_up()
+
+    def clean_up(self) -> None:
+        """Delete what was released. What cannot be deleted is logged, and tried again the next time."""
+        try:
+            self._snapshotter.cleanup()
+        except OSError as exc:
+            log.error("files of a removed container stay for now", error=exc)
+
+    def release(self, container_id: str) -> None:
+        """Unmount, drop the snapshots, the volumes and the directory; the container's own files, which can be many, go
+        with `clean_up`, or the next daemon's. Success when absent."""
         self.images.remove(container_id)
         with step("unmount"):
             _unmount(self.rootfs(container_id))

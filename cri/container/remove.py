@@ -39,14 +39,15 @@ async def _remove(deps: ContainerDeps, container: Container) -> None:
         failpoint("container.remove.task")
     except Unavailable as exc:  # its shim is gone, and its processes with it: the directories are all that is left
         log.warning("removing a container without its shim", container_id=container.id, error=exc)
+    loop = asyncio.get_running_loop()
     with step("bundle"):
-        remove = carried(deps.bundles.remove)
-        await asyncio.get_running_loop().run_in_executor(deps.filesystem, remove, container.id)
+        await loop.run_in_executor(deps.filesystem, carried(deps.bundles.release), container.id)
     failpoint("container.remove.bundle")
     await deps.containers.delete(container.id)
     failpoint("container.remove.forgotten")
     deps.stopping.forget(container.id)
     deps.operations.release(container.name)
+    loop.run_in_executor(deps.filesystem, deps.bundles.clean_up)  # in nobody's way: nothing waits for it
     log.info("container removed", container_id=container.id, name=container.name)
 
 

@@ -1,5 +1,6 @@
 """What every snapshotter does; `test_*` below are the sentences of core/snapshots/snapshotter.py."""
 
+import errno
 import os
 import threading
 
@@ -10,6 +11,7 @@ from core.linux.mount import mount_all, umount_all
 from core.snapshots.native import NativeSnapshotter
 from core.snapshots.overlay import OverlaySnapshotter
 from core.snapshots.snapshotter import Kind, Layering, Snapshotter, Usage
+from core.types import Mount
 
 pytestmark = pytest.mark.root
 
@@ -184,6 +186,26 @@ def test_a_parent_cannot_be_removed_before_its_children(snapshots):
 def test_removing_leaves_nothing_on_disk(snapshots, tmp_path):
     layer(snapshots, "base", **{"a/b/c": "x"})
     snapshots.remove("base")
+    snapshots.cleanup()
+    assert os.listdir(tmp_path / "snapshots") == []
+
+
+def test_what_cannot_be_deleted_is_in_nobodys_way_and_tried_again(snapshots, tmp_path):
+    for name in ("stuck", "free"):
+        snapshots.prepare(name, "")
+    os.mkdir(os.path.join(snapshots.upper("stuck"), "busy"))
+    for name in ("stuck", "free"):
+        snapshots.remove(name)
+    (busy,) = (tmp_path / "snapshots").glob("*/fs/busy")
+    mount_all([Mount(type="tmpfs", source="tmpfs", options=())], str(busy))
+    try:
+        for left in (2, 1):
+            with pytest.raises(OSError, match=f"{errno.EXDEV}|{errno.EBUSY}"):
+                snapshots.cleanup()
+            assert len(os.listdir(tmp_path / "snapshots")) == left
+    finally:
+        umount_all(str(busy))
+    snapshots.cleanup()
     assert os.listdir(tmp_path / "snapshots") == []
 
 
