@@ -38,6 +38,7 @@ from core.network.builtin.bridge import BridgeConfig, open_bridge
 from core.network.choice import ChosenNetwork
 from core.network.cni import CniConfig, open_cni
 from core.network.network import Network
+from core.nri.service import NriConfig, NriService
 from core.remotes.keychain import Keychain
 from core.remotes.registry import Registry
 from core.sandbox.choice import ChosenController
@@ -77,6 +78,7 @@ class CoreConfig:
     subnet: str
     layers_at_once: int
     pinned: tuple[str, ...]
+    nri: NriConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,7 @@ class Core:
     tasks: Tasks
     controllers: Mapping[str, SandboxController]
     network: Network
+    nri: NriService
     metadata: Executor
     filesystem: Executor
     rebooted: bool
@@ -166,6 +169,7 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             tasks=tasks,
             controllers=dict.fromkeys(config.handlers, controller),
             network=network,
+            nri=NriService(config.nri, group),
             metadata=metadata,
             filesystem=filesystem,
             rebooted=_rebooted(config.root),

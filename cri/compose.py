@@ -15,6 +15,8 @@ import msgspec
 from core.files.meter import Meter
 from core.images.verification import Policy
 from core.network.cni import CniConfig
+from core.nri.plugin import Greeting
+from core.nri.service import NriConfig
 from core.remotes.reference import Reference
 from core.shims.bundle import Runtime as OciRuntime
 from core.wiring import Core, CoreConfig
@@ -30,7 +32,8 @@ from cri.container.stopping import Stopping
 from cri.container.streams import CriStreams
 from cri.container.volumes import Volumes
 from cri.image.deps import ImageDeps
-from cri.node import Node
+from cri.node import RUNTIME_NAME, Node, version
+from cri.nri.hooks import Hooks
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.files import PodFiles
 from cri.sandbox.port_forward import dial
@@ -74,6 +77,7 @@ def core_config(config: Config) -> CoreConfig:
         subnet=config.cni.subnet,
         layers_at_once=config.images.max_concurrent_downloads,
         pinned=(*config.images.pinned, *_infra_images(config)),
+        nri=_nri_config(config),
         image_policy=Policy(repositories=config.images.policy, bin_dir=config.images.verifier_dir),
     )
 
@@ -81,6 +85,22 @@ def core_config(config: Config) -> CoreConfig:
 def _infra_images(config: Config) -> list[str]:
     """Full names of the images of root containers: the kubelet must not remove them, for it never asks for them."""
     return [str(Reference.parse(runtime.infra_image)) for runtime in config.handlers().values() if runtime.infra_image]
+
+
+def _nri_config(config: Config) -> NriConfig:
+    greeting = Greeting(
+        runtime_name=RUNTIME_NAME,
+        runtime_version=version(),
+        registration_timeout=config.nri.registration_timeout,
+        request_timeout=config.nri.request_timeout,
+    )
+    return NriConfig(
+        enable=config.nri.enable,
+        socket=config.nri.socket,
+        plugin_dir=config.nri.plugin_dir,
+        config_dir=config.nri.config_dir,
+        greeting=greeting,
+    )
 
 
 def streaming_listen(config: Config) -> Listen:
@@ -99,22 +119,25 @@ def all_handlers(config: Config) -> dict[str, Runtime]:
 def container_deps(config: Config, core: Core, operations: Operations, group: asyncio.TaskGroup) -> ContainerDeps:
     """`group` runs what follows an exit."""
     containers = Store("container", Container, container_store.list_item, core.records, core.metadata)
+    sandboxes = Store("sandbox", PodSandbox, sandbox_store.list_item, core.records, core.metadata)
+    bundles = Bundles(
+        os.path.join(config.state, "containers"),
+        core.snapshotter,
+        "overlay",
+        Volumes(os.path.join(config.root, "volumes")),
+    )
     return ContainerDeps(
         containers=containers,
-        sandboxes=Store("sandbox", PodSandbox, sandbox_store.list_item, core.records, core.metadata),
+        sandboxes=sandboxes,
         images=core.images.store,
         verifier=core.images.verifier,
         tasks=core.tasks,
-        bundles=Bundles(
-            os.path.join(config.state, "containers"),
-            core.snapshotter,
-            "overlay",
-            Volumes(os.path.join(config.root, "volumes")),
-        ),
+        bundles=bundles,
         exits=Exits(containers, group),
         stopping=Stopping(),
         operations=operations,
         locks=Locks(),
+        nri=Hooks(sandboxes, containers, spec=bundles.spec, executor=core.filesystem, group=group),
         zygote=core.zygote,
         handlers=all_handlers(config),
         facts=Facts.read(),
@@ -135,6 +158,7 @@ def sandbox_deps(config: Config, core: Core, containers: ContainerDeps) -> Sandb
         files=PodFiles(os.path.join(config.state, "etc")),
         operations=containers.operations,
         locks=Locks(),
+        nri=containers.nri,
         filesystem=core.filesystem,
         end_containers=lambda sandbox_id: end_containers(containers, sandbox_id),
         remove_containers=lambda sandbox_id: remove_containers(containers, sandbox_id),

@@ -111,6 +111,18 @@ class Cdi(Struct, frozen=True, forbid_unknown_fields=True):
 class Nri(Struct, frozen=True, forbid_unknown_fields=True):
     socket: Annotated[str, Meta(description="where NRI plugins connect")] = "/var/run/nri/nri.sock"
     enable: Annotated[bool, Meta(description="serve NRI")] = True
+    plugin_dir: Annotated[str, Meta(description="plugins that crispd starts itself, named like 10-name")] = (
+        "/opt/nri/plugins"
+    )
+    config_dir: Annotated[str, Meta(description="what those are configured with, in 10-name.conf or name.conf")] = (
+        "/etc/nri/conf.d"
+    )
+    registration_timeout: Annotated[
+        float, Meta(gt=0, description="seconds that a plugin has to register, and to take in what runs")
+    ] = 5.0
+    request_timeout: Annotated[
+        float, Meta(gt=0, description="seconds that a plugin has for each request; then it is dropped")
+    ] = 2.0
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True):

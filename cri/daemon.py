@@ -22,6 +22,7 @@ from core.wiring import Core, open_core
 from cri import api, compose, watchdog
 from cri.calls import Calls
 from cri.config import Config
+from cri.container.plugins import PluginRuntime
 from cri.events.events import Events
 from cri.events.feed import Feed
 from cri.features import find_features
@@ -140,6 +141,7 @@ class Daemon:
         profiled = self._spawn(apparmor.load_default())
         await asyncio.wait([recovering], timeout=RECOVERY)
         await profiled  # or the first containers of a booting node would not be confined
+        self._containers.nri.serve(await self._core.nri.start(PluginRuntime(self._containers)))
         await self._streaming.start()
         runtime = RuntimeService(
             sandboxes=self._sandboxes,
@@ -172,6 +174,7 @@ class Daemon:
             await self._server.stop(GRACE)
         await self._streaming.stop()
         await asyncio.wait_for(self._operations.wait_idle(), GRACE)
+        await self._core.nri.stop()
         self._stats.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -20,6 +20,11 @@ KUBELET_API_VERSION = "0.1.0"
 """VersionResponse.version: the version of the kubelet's own API, which has never been another."""
 
 
+def version() -> str:
+    """Of this release."""
+    return distribution_version("crispd")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     network: Network
@@ -39,7 +44,7 @@ class Node:
         return api.VersionResponse(
             version=KUBELET_API_VERSION,
             runtime_name=RUNTIME_NAME,
-            runtime_version=distribution_version("crispd"),
+            runtime_version=version(),
             runtime_api_version=API_VERSION,
         )
 

@@ -40,6 +40,8 @@ class Process(TypedDict):
     noNewPrivileges: bool
     oomScoreAdj: int
     rlimits: NotRequired[list[Rlimit]]
+    ioPriority: NotRequired[dict[str, Any]]
+    scheduler: NotRequired[dict[str, Any]]
     apparmorProfile: NotRequired[str]
     selinuxLabel: NotRequired[str]
 
@@ -92,14 +94,26 @@ class Cpu(TypedDict, total=False):
     shares: int
     quota: int
     period: int
+    realtimeRuntime: int
+    realtimePeriod: int
     cpus: str
     mems: str
 
 
 class Memory(TypedDict, total=False):
     limit: int
+    reservation: int
     swap: int
     """Memory and swap together, as in cgroup v1; the OCI runtime translates for v2."""
+    kernel: int
+    kernelTCP: int
+    swappiness: int
+    disableOOMKiller: bool
+    useHierarchy: bool
+
+
+class Pids(TypedDict):
+    limit: int
 
 
 class HugepageLimit(TypedDict):
@@ -111,6 +125,7 @@ class Resources(TypedDict, total=False):
     cpu: Cpu
     memory: Memory
     hugepageLimits: list[HugepageLimit]
+    pids: Pids
     unified: dict[str, str]
     devices: list[DeviceRule]
 
@@ -128,6 +143,7 @@ class Linux(TypedDict):
     seccomp: NotRequired[msgspec.Raw]
     sysctl: NotRequired[dict[str, str]]
     intelRdt: NotRequired[dict[str, Any]]
+    sysctl: NotRequired[dict[str, str]]
 
 
 class Hook(TypedDict):

@@ -45,6 +45,11 @@ class Client:
         return client
 
     @property
+    def protocol(self) -> asyncio.Protocol:
+        """For a transport that is not a socket of its own: a channel of many on one."""
+        return self._connection
+
+    @property
     def connected(self) -> bool:
         return self._connection.open
 

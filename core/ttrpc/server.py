@@ -60,14 +60,15 @@ class Server:
         At the end replies in flight get DRAIN seconds, then handlers are cancelled and connections closed.
         """
         listener.setblocking(False)
-        server = await asyncio.get_running_loop().create_unix_server(self._accept, sock=listener)
+        server = await asyncio.get_running_loop().create_unix_server(self.accept, sock=listener)
         try:
             yield
         finally:
             server.close()
             await self._finish()
 
-    def _accept(self) -> Connection:
+    def accept(self) -> asyncio.Protocol:
+        """What answers on one connection, also one that came in another way."""
         session = _Session(self._methods, self._sessions)
         self._sessions.add(session)
         return session.connection

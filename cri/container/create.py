@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import msgspec
+
+from core.api.nri_types_pb2 import ContainerAdjustment
 from core.errdefs import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from core.failpoint import failpoint
 from core.images.images import Image
 from core.images.lookup import find_image
 from core.log import get_logger
+from core.oci.user import User
 from core.steps import carried, step
 from cri import api
 from cri.container.deps import ContainerDeps
@@ -24,16 +28,27 @@ from cri.container.mapped import map_volumes, mapped_users
 from cri.container.record import new_record
 from cri.container.rootfs import refuse_links
 from cri.container.source import source_of
+from cri.container.spec.adjustment import adjust
 from cri.container.spec.build import build
 from cri.container.spec.identity import effective_user
+from cri.container.spec.resources import in_force
 from cri.container.spec.source import Source
 from cri.container.volumes import declared_volumes
 from cri.store.container import Container, container_name
 from cri.store.operations import Operation
 from cri.store.sandbox import PodSandbox
-from cri.undo import undoing
+from cri.undo import Undo, undoing
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What has its bundle."""
+
+    source: Source
+    user: User
+    container: Container
 
 
 async def create_container(deps: ContainerDeps, request: api.CreateContainerRequest) -> str:
@@ -70,14 +85,16 @@ async def _create(
         with step("bundle"):
             prepare = carried(_prepare)
             prepared = loop.run_in_executor(deps.filesystem, prepare, deps, source, images, operation.name)
-            container = await asyncio.shield(prepared)
+            made = await asyncio.shield(prepared)
         failpoint("container.create.prepared")
+        container = await _as_plugins_want(deps, undo, made)
         current = deps.sandboxes.find(pod.id)
         if current is None or current.stopped:
             raise FailedPrecondition(f"sandbox {pod.id} was stopped meanwhile")
         await deps.containers.put(container)
         undo.pop_all()
     failpoint("container.create.recorded")
+    await deps.nri.created(container)
     log.info("container created", container_id=container_id, name=operation.name, image=image.id)
     return container_id
 
@@ -95,7 +112,7 @@ def _image(deps: ContainerDeps, config: api.ContainerConfig) -> Image:
         raise NotFound(f"image {config.image.image!r} is not on this node: pull it first") from exc
 
 
-def _prepare(deps: ContainerDeps, source: Source, images: Sequence[WantedImage], name: str) -> Container:
+def _prepare(deps: ContainerDeps, source: Source, images: Sequence[WantedImage], name: str) -> Prepared:
     """Everything that blocks: snapshot, mounts, look-ups and copies in the image, config.json."""
     bundles = deps.bundles
     refuse_links(bundles.prepare(source.container_id, source.image.chain_id, mapped_users(source.pod)))
@@ -108,5 +125,34 @@ def _prepare(deps: ContainerDeps, source: Source, images: Sequence[WantedImage],
     targets = declared_volumes(source.image_config.get("Volumes") or {}, taken)
     user = effective_user(source)
     volumes = bundles.volumes.make(source.container_id, source.rootfs, targets)
-    bundles.write_spec(source.container_id, build(source, user, volumes))
-    return new_record(source, user, images, name=name, created_at=deps.clock())
+    bundles.write_spec(source.container_id, msgspec.json.encode(build(source, user, volumes)))
+    container = new_record(source, user, images, name=name, created_at=deps.clock())
+    return Prepared(source=source, user=user, container=container)
+
+
+async def _as_plugins_want(deps: ContainerDeps, undo: Undo, prepared: Prepared) -> Container:
+    if deps.nri.idle:
+        return prepared.container
+    with step("NRI plugins"):
+        undo.push(deps.nri.forget, prepared.container)
+        adjustment = await deps.nri.create(prepared.container)
+        if not adjustment.ByteSize():
+            return prepared.container
+        loop = asyncio.get_running_loop()
+        adjusted = await asyncio.shield(loop.run_in_executor(deps.filesystem, _adjust, deps, prepared, adjustment))
+    failpoint("container.create.adjusted")
+    return adjusted
+
+
+def _adjust(deps: ContainerDeps, prepared: Prepared, adjustment: ContainerAdjustment) -> Container:
+    """It blocks."""
+    container_id = prepared.container.id
+    spec = msgspec.json.decode(deps.bundles.spec(container_id))
+    adjust(spec, adjustment, prepared.source, prepared.user)
+    deps.bundles.write_spec(container_id, msgspec.json.encode(spec))
+    limits = in_force(spec["linux"]["resources"], spec["process"]["oomScoreAdj"])
+    return replace(
+        prepared.container,
+        cgroup=spec["linux"]["cgroupsPath"],
+        resources=api.ContainerResources(linux=limits).SerializeToString(),
+    )

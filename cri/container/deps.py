@@ -15,6 +15,7 @@ from cri.container.bundles import Bundles
 from cri.container.exits import Exits
 from cri.container.spec.source import Facts
 from cri.container.stopping import Stopping
+from cri.nri.hooks import Hooks
 from cri.store.container import Container
 from cri.store.locks import Locks
 from cri.store.operations import Operations
@@ -34,6 +35,7 @@ class ContainerDeps:
     stopping: Stopping
     operations: Operations
     locks: Locks
+    nri: Hooks
     zygote: Zygote
     handlers: Mapping[str, Runtime]
     """By runtime handler; "" is the default one."""

@@ -34,6 +34,7 @@ async def remove_container(deps: ContainerDeps, container_id: str) -> None:
 async def _remove(deps: ContainerDeps, container: Container) -> None:
     if container.running or container.lost:
         await kill_container(deps, container)
+    await deps.nri.remove(deps.containers.find(container.id) or container)
     try:
         await delete_task(deps, container)
         failpoint("container.remove.task")

@@ -77,8 +77,10 @@ async def _run_task(deps: ContainerDeps, container: Container) -> None:
         started = replace(container, pid=pid, started_at=max(deps.clock(), container.created_at))
         await deps.containers.put(started)
         failpoint("container.start.recorded")
+        await deps.nri.start(started)
         await deps.tasks.start(container.sandbox_id, container.id)
         failpoint("container.start.started")
+        await deps.nri.started(started)
     except CrispError:
         await delete_task(deps, container)
         raise

@@ -6,17 +6,20 @@ What a crash leaves: new limits in the cgroup and the old ones in the record, wh
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
-from core.errdefs import FailedPrecondition
+from core.api.nri_types_pb2 import ContainerUpdate
+from core.errdefs import FailedPrecondition, InvalidArgument
 from core.linux.cgroup import write_file
 from core.log import get_logger
-from core.oci.runtime import Resources
 from cri import api
 from cri.container.deps import ContainerDeps
-from cri.container.spec.resources import changed, in_force, oom_score, resources
+from cri.container.spec.resources import changed, in_force, oom_score, resources, with_limits
+from cri.nri.limits import beyond_cri, to_cri
 from cri.store.container import Container
 from cri.undo import undoing
 
@@ -30,21 +33,45 @@ async def update_container_resources(deps: ContainerDeps, request: api.UpdateCon
     then the old limits are in force.
     """
     found = deps.containers.get(request.container_id)
-    await deps.operations.finish(_update_locked(deps, found.id, request.linux))
+    await deps.operations.finish(_update_asked(deps, found, request.linux))
 
 
-async def _update_locked(deps: ContainerDeps, container_id: str, asked: api.LinuxContainerResources) -> None:
+async def _update_asked(deps: ContainerDeps, container: Container, asked: api.LinuxContainerResources) -> None:
+    if deps.nri.idle:
+        await _update_locked(deps, container.id, asked, {})
+        return
+    limits = await deps.nri.update(container, asked)
+    await _update_locked(deps, container.id, to_cri(limits, asked), beyond_cri(limits))
+    await deps.nri.updated(container)
+
+
+async def update_container(deps: ContainerDeps, update: ContainerUpdate) -> None:
+    """What an NRI plugin wants. Raises as `update_container_resources`, InvalidArgument for classes."""
+    limits = update.linux.resources
+    if limits.HasField("blockio_class") or limits.HasField("rdt_class"):
+        raise InvalidArgument(f"container {update.container_id}: its class cannot be changed any more")
+    asked = to_cri(limits, api.LinuxContainerResources())
+    await deps.operations.finish(_update_locked(deps, update.container_id, asked, beyond_cri(limits)))
+
+
+async def _update_locked(
+    deps: ContainerDeps, container_id: str, asked: api.LinuxContainerResources, more: Mapping[str, Any]
+) -> None:
+    """`more` is what CRI has no fields for, as OCI has it."""
     async with deps.locks.hold(container_id):
         container = deps.containers.get(container_id)
         if container.state not in (api.ContainerState.CONTAINER_CREATED, api.ContainerState.CONTAINER_RUNNING):
             name = api.ContainerState.Name(container.state)
             raise FailedPrecondition(f"container {container.id} is in state {name}: it has no limits to change")
         current = api.ContainerResources.FromString(container.resources).linux
-        await _update(deps, container, changed(current, asked))
+        await _update(deps, container, changed(current, asked), more)
 
 
-async def _update(deps: ContainerDeps, container: Container, wanted: api.LinuxContainerResources) -> None:
-    limits, score = resources(wanted, deps.facts), oom_score(wanted, deps.facts)
+async def _update(
+    deps: ContainerDeps, container: Container, wanted: api.LinuxContainerResources, more: Mapping[str, Any]
+) -> None:
+    limits = with_limits(resources(wanted, deps.facts), more)
+    score = oom_score(wanted, deps.facts)
     before = deps.bundles.spec(container.id)
     after = _with_limits(before, limits, score)
     async with undoing() as undo:
@@ -55,7 +82,7 @@ async def _update(deps: ContainerDeps, container: Container, wanted: api.LinuxCo
             if score != (old_score := old["process"]["oomScoreAdj"]):
                 undo.push(_set_oom_score, deps, container, old_score)
                 await _set_oom_score(deps, container, score)
-            await deps.tasks.update(container.sandbox_id, container.id, dict(limits))
+            await deps.tasks.update(container.sandbox_id, container.id, limits)
             undo.push(deps.tasks.update, container.sandbox_id, container.id, old["linux"]["resources"])
         told = api.ContainerResources(linux=in_force(limits, score)).SerializeToString()
         now = deps.containers.find(container.id) or container  # it may have exited meanwhile
@@ -64,10 +91,10 @@ async def _update(deps: ContainerDeps, container: Container, wanted: api.LinuxCo
     log.info("container resources changed", container_id=container.id)
 
 
-def _with_limits(spec: bytes, limits: Resources, score: int) -> bytes:
+def _with_limits(spec: bytes, limits: Mapping[str, Any], score: int) -> bytes:
     """The spec with other limits: what StartContainer applies, and what an exec's process begins with."""
     document = msgspec.json.decode(spec)
-    document["linux"]["resources"] = {**limits, "devices": document["linux"]["resources"]["devices"]}
+    document["linux"]["resources"] = with_limits(document["linux"]["resources"], limits)
     document["process"]["oomScoreAdj"] = score
     return msgspec.json.encode(document)
 

@@ -10,6 +10,7 @@ from core.errdefs import InvalidArgument
 from core.network.network import Network
 from core.sandbox.controller import SandboxController
 from cri.config import Runtime
+from cri.nri.hooks import Hooks
 from cri.sandbox.files import PodFiles
 from cri.store.locks import Locks
 from cri.store.operations import Operations
@@ -28,6 +29,7 @@ class SandboxDeps:
     files: PodFiles
     operations: Operations
     locks: Locks
+    nri: Hooks
     filesystem: Executor
     end_containers: Callable[[str], Awaitable[None]]
     """Kill what still runs in a pod and wait for it."""

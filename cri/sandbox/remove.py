@@ -35,6 +35,7 @@ async def remove_pod_sandbox(deps: SandboxDeps, sandbox_id: str) -> None:
         with step("files"):
             await asyncio.get_running_loop().run_in_executor(deps.filesystem, deps.files.remove, pod.id)
         failpoint("sandbox.remove.unfiled")
+        await deps.nri.remove_pod(pod)
         await deps.sandboxes.delete(pod.id)
         failpoint("sandbox.remove.forgotten")
         deps.operations.release(pod.name)

@@ -67,6 +67,11 @@ async def _run(deps: SandboxDeps, request: api.RunPodSandboxRequest, operation: 
             network_result=result.raw if result else b"",
             labels=dict(config.labels),
         )
+        if not deps.nri.idle:
+            with step("NRI plugins"):
+                undo.push(deps.nri.forget_pod, pod)
+                await deps.nri.run_pod(pod)
+            failpoint("sandbox.run.agreed")
         await deps.sandboxes.put(pod)
         undo.pop_all()
     failpoint("sandbox.run.recorded")

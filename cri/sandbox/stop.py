@@ -44,6 +44,7 @@ async def stop_locked(deps: SandboxDeps, pod: PodSandbox) -> None:
     with step("end containers"):
         await deps.end_containers(pod.id)
     failpoint("sandbox.stop.ended")
+    await deps.nri.stop_pod(pod)
     if pod.sandbox.netns:
         with step("network"):
             await _detach(deps, pod)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from google.protobuf.json_format import ParseDict
 
 from core.images.images import Image
@@ -103,7 +104,7 @@ def source(
 
 def spec(source: Source, volumes: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
     """config.json, decoded. The image's files say who the user is."""
-    document: dict[str, Any] = json.loads(build(source, effective_user(source), volumes))
+    document: dict[str, Any] = json.loads(msgspec.json.encode(build(source, effective_user(source), volumes)))
     return document
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
 from core.errdefs import InvalidArgument
 from core.oci.cgroups import cgroups_path
 from core.oci.runtime import VERSION, IdMapping, Linux, Mount, Process, Root, Spec
@@ -24,8 +22,8 @@ from cri.container.spec.ulimits import ulimits
 from cri.user_namespace import user_namespace
 
 
-def build(source: Source, user: User, volumes: Iterable[tuple[str, str]]) -> bytes:
-    """config.json. `volumes` are the image's own: where in the container, and the node's directory.
+def build(source: Source, user: User, volumes: Iterable[tuple[str, str]]) -> Spec:
+    """What config.json is to say. `volumes` are the image's own: where in the container, and the node's directory.
 
     Raises InvalidArgument that names the field of the request.
     """
@@ -41,7 +39,7 @@ def build(source: Source, user: User, volumes: Iterable[tuple[str, str]]) -> byt
         linux=_linux(source, user, all_mounts),
     )
     inject_devices(document, source, user)
-    return msgspec.json.encode(document)
+    return document
 
 
 def _process(source: Source, user: User) -> Process:

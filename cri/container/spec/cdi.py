@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from core.errdefs import InvalidArgument
 from core.oci.cdi import ContainerEdits, DeviceNode, Mount, edits_of
@@ -21,7 +22,12 @@ _KINDS = {"c": "c", "u": "c", "b": "b", "p": "p"}
 
 def inject_devices(spec: Spec, source: Source, user: User) -> None:
     """Change `spec` as the files of the devices say that the container asks for. Raises InvalidArgument."""
-    for edits in edits_of(device_names(source.config), source.cdi_dirs):
+    inject_named(spec, device_names(source.config), source, user)
+
+
+def inject_named(spec: Spec, names: Iterable[str], source: Source, user: User) -> None:
+    """As above, for devices that somebody else asks for."""
+    for edits in edits_of(names, source.cdi_dirs):
         _inject(spec, edits, source, user)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from core.errdefs import InvalidArgument
 from core.linux.cgroup import CgroupLayout
@@ -30,13 +32,13 @@ def resources(wanted: api.LinuxContainerResources, facts: Facts) -> Resources:
         document["cpu"] = cpu
     if memory := _memory(wanted, facts):
         document["memory"] = memory
-    if wanted.hugepage_limits and _has(facts.layout, "hugetlb"):
+    if wanted.hugepage_limits and has_controller(facts.layout, "hugetlb"):
         # A limit of 0 is one: the kubelet sends it for each size that the container did not ask for.
         document["hugepageLimits"] = [
             HugepageLimit(pageSize=limit.page_size, limit=limit.limit) for limit in wanted.hugepage_limits
         ]
     if wanted.unified:
-        document["unified"] = _unified(wanted, facts.layout)
+        document["unified"] = unified_files(wanted.unified, facts.layout)
     return document
 
 
@@ -71,16 +73,27 @@ def _memory(wanted: api.LinuxContainerResources, facts: Facts) -> Memory:
     return memory
 
 
-def _unified(wanted: api.LinuxContainerResources, layout: CgroupLayout) -> dict[str, str]:
+def unified_files(wanted: Mapping[str, str], layout: CgroupLayout) -> dict[str, str]:
+    """Values by file of a cgroup. Raises InvalidArgument, on cgroup v1 always."""
     if layout.controllers:
         raise InvalidArgument("resources.unified: this node has cgroup v1")
-    for name in wanted.unified:
+    for name in wanted:
         if not _CGROUP_FILE.fullmatch(name):
             raise InvalidArgument(f"resources.unified[{name[:64]!r}]: not the name of a cgroup file")
-    return dict(wanted.unified)
+    return dict(wanted)
 
 
-def _has(layout: CgroupLayout, controller: str) -> bool:
+def with_limits(document: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
+    """OCI LinuxResources with other `limits`, and all that these do not name as it was."""
+    parts = ("cpu", "memory", "unified")
+    merged: dict[str, Any] = {part: {**document.get(part, {}), **limits.get(part, {})} for part in parts}
+    pages = [*document.get("hugepageLimits", []), *limits.get("hugepageLimits", [])]
+    merged["hugepageLimits"] = list({page["pageSize"]: page for page in pages}.values())
+    return {**document, **limits, **{part: value for part, value in merged.items() if value}}
+
+
+def has_controller(layout: CgroupLayout, controller: str) -> bool:
+    """Of either version."""
     return controller in layout.controllers or controller in layout.unified_controllers
 
 
@@ -91,9 +104,9 @@ def oom_score(wanted: api.LinuxContainerResources, facts: Facts) -> int:
     return max(wanted.oom_score_adj, facts.oom_score_floor)
 
 
-def in_force(document: Resources, oom_score_adj: int) -> api.LinuxContainerResources:
+def in_force(document: Mapping[str, Any], oom_score_adj: int) -> api.LinuxContainerResources:
     """What ContainerStatus reports: the limits as they are, whatever the request left to us."""
-    cpu, memory = document.get("cpu", Cpu()), document.get("memory", Memory())
+    cpu, memory = document.get("cpu", {}), document.get("memory", {})
     return api.LinuxContainerResources(
         cpu_shares=cpu.get("shares", 0),
         cpu_quota=cpu.get("quota", 0),

@@ -1,0 +1,89 @@
+"""Limits of a container that plugins set, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.protobuf.message import Message
+
+from core.api import nri_types_pb2 as types
+from core.nri.owners import Owners
+
+MEMORY: Mapping[str, types.Field] = {
+    "limit": types.MemLimit,
+    "reservation": types.MemReservation,
+    "swap": types.MemSwapLimit,
+    "kernel": types.MemKernelLimit,
+    "kernel_tcp": types.MemTCPLimit,
+    "swappiness": types.MemSwappiness,
+    "disable_oom_killer": types.MemDisableOomKiller,
+    "use_hierarchy": types.MemUseHierarchy,
+}
+CPU: Mapping[str, types.Field] = {
+    "shares": types.CPUShares,
+    "quota": types.CPUQuota,
+    "period": types.CPUPeriod,
+    "realtime_runtime": types.CPURealtimeRuntime,
+    "realtime_period": types.CPURealtimePeriod,
+    "cpus": types.CPUSetCPUs,
+    "mems": types.CPUSetMems,
+}
+_CLASSES: Mapping[str, types.Field] = {
+    "blockio_class": types.BlockioClass,
+    "rdt_class": types.RdtClass,
+    "pids": types.PidsLimit,
+}
+
+
+class Claims:
+    """One plugin sets things of one container."""
+
+    def __init__(self, owners: Owners, container_id: str, plugin: str) -> None:
+        self._owners = owners
+        self._id = container_id
+        self._plugin = plugin
+
+    def one(self, field: types.Field, entry: str = "") -> None:
+        """Raises FailedPrecondition as `Owners.claim`."""
+        self._owners.claim(self._id, field, self._plugin, entry)
+
+    def note(self, field: types.Field) -> None:
+        self._owners.note(self._id, field, self._plugin)
+
+    def clear(self, field: types.Field, entry: str = "") -> None:
+        self._owners.clear(self._id, field, entry)
+
+    def fields(self, asked: Message, fields: Mapping[str, types.Field], *targets: Message) -> None:
+        """Copy what is set of `fields` in `asked` to `targets`, as far as they have such a field."""
+        for descriptor, value in asked.ListFields():
+            if descriptor.name not in fields:
+                continue
+            self.one(fields[descriptor.name])
+            for target in targets:
+                if descriptor.name not in target.DESCRIPTOR.fields_by_name:
+                    continue
+                if isinstance(value, Message):
+                    getattr(target, descriptor.name).CopyFrom(value)
+                else:
+                    setattr(target, descriptor.name, value)
+
+
+def set_limits(claims: Claims, asked: types.LinuxResources, *targets: types.LinuxResources) -> None:
+    """Put the limits of `asked` into `targets`. Raises FailedPrecondition."""
+    claims.fields(asked.memory, MEMORY, *(target.memory for target in targets))
+    claims.fields(asked.cpu, CPU, *(target.cpu for target in targets))
+    claims.fields(asked, _CLASSES, *targets)
+    for page in asked.hugepage_limits:
+        claims.one(types.HugepageLimits, page.page_size)
+    for name in asked.unified:
+        claims.one(types.CgroupsUnified, name)
+    for target in targets:
+        kept = [page for page in target.hugepage_limits if page.page_size not in _sizes(asked)]
+        del target.hugepage_limits[:]
+        target.hugepage_limits.extend([*kept, *asked.hugepage_limits])
+        target.unified.update(asked.unified)
+        target.devices.extend(asked.devices)
+
+
+def _sizes(resources: types.LinuxResources) -> set[str]:
+    return {page.page_size for page in resources.hugepage_limits}
