@@ -108,9 +108,9 @@ class Plugin:
                 await self._registered.wait()
         except TimeoutError:
             limit = greeting.registration_timeout
-            raise DeadlineExceeded(f"NRI plugin did not register within {limit:g} s") from None
+            raise DeadlineExceeded(f"it did not register within {limit:g} s") from None
         if self._ended:
-            raise Unavailable(f"NRI plugin {self.name} has left")
+            raise Unavailable("it has left")
         request = api.ConfigureRequest(
             config=self._config,
             runtime_name=greeting.runtime_name,
@@ -121,7 +121,7 @@ class Plugin:
         )
         reply = await self._ask("Configure", request, api.ConfigureResponse, greeting.request_timeout)
         if reply.events & ~ALL_EVENTS:
-            raise InvalidArgument(f"NRI plugin {self.name} asks for events that there are not: {reply.events:#x}")
+            raise InvalidArgument(f"it asks for events that there are not: {reply.events:#x}")
         self._events = reply.events or ALL_EVENTS & ~_bit(api.VALIDATE_CONTAINER_ADJUSTMENT)  # judges say that they are
 
     async def synchronize(self) -> list[ContainerUpdate]:
@@ -131,7 +131,7 @@ class Plugin:
             limit = self._greeting.registration_timeout
             reply = await self._ask("Synchronize", request, api.SynchronizeResponse, limit)
             if request.more and (reply.update or not reply.more):
-                raise FailedPrecondition(f"NRI plugin {self.name} cannot take the state of the node in parts")
+                raise FailedPrecondition("it cannot take the state of the node in parts")
         return list(reply.update)
 
     async def ask(self, event: api.Event, method: str, request: Message, reply: type[M]) -> M | None:
@@ -144,10 +144,10 @@ class Plugin:
             try:
                 return await self._ask(method, request, reply, self._greeting.request_timeout)
             except (DeadlineExceeded, DecodeError) as exc:
-                self.drop(f"{method}: {exc}")
-            except Unavailable:
+                self.drop(str(exc))
+            except CrispError as exc:
                 if not self._ended:  # its answer; else it has left
-                    raise
+                    raise type(exc)(f"NRI plugin {self.name}: {exc}") from exc
             return None
 
     async def tell(
@@ -204,10 +204,7 @@ class Plugin:
         return True
 
     async def _ask(self, method: str, request: Message, reply: type[M], timeout: float) -> M:
-        try:
-            return await self._client.call(PLUGIN_SERVICE, method, request, reply, timeout=timeout)
-        except CrispError as exc:
-            raise type(exc)(f"NRI plugin {self.name}: {exc}") from exc
+        return await self._client.call(PLUGIN_SERVICE, method, request, reply, timeout=timeout)
 
     def _lost(self) -> None:
         if not self._ended:

@@ -143,7 +143,6 @@ class Linux(TypedDict):
     seccomp: NotRequired[msgspec.Raw]
     sysctl: NotRequired[dict[str, str]]
     intelRdt: NotRequired[dict[str, Any]]
-    sysctl: NotRequired[dict[str, str]]
 
 
 class Hook(TypedDict):

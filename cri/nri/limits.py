@@ -43,7 +43,8 @@ def from_oci(resources: Mapping[str, Any]) -> LinuxResources:
             if key in resources.get(part, {}):
                 getattr(getattr(message, part), name).value = resources[part][key]
     for name in SETS:
-        setattr(message.cpu, name, resources.get("cpu", {}).get(name, ""))
+        if numbers := resources.get("cpu", {}).get(name):
+            setattr(message.cpu, name, numbers)
     for page in resources.get("hugepageLimits", []):
         message.hugepage_limits.append(HugepageLimit(page_size=page["pageSize"], limit=page["limit"]))
     for rule in resources.get("devices", []):
@@ -85,7 +86,9 @@ def from_cri(resources: api.LinuxContainerResources) -> LinuxResources:
     for field, (part, name) in _OF_CRI.items():
         if value := getattr(resources, field):
             getattr(getattr(message, part), name).value = value
-    message.cpu.cpus, message.cpu.mems = resources.cpuset_cpus, resources.cpuset_mems
+    for name in SETS:
+        if numbers := getattr(resources, f"cpuset_{name}"):
+            setattr(message.cpu, name, numbers)
     for page in resources.hugepage_limits:
         message.hugepage_limits.append(HugepageLimit(page_size=page.page_size, limit=page.limit))
     return message

@@ -25,9 +25,16 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def node(tmp_path: Path, image: str) -> Iterator[Node]:
+def nri() -> bool:
+    """Whether the node serves NRI; a module that wants it says so."""
+    return False
+
+
+@pytest.fixture
+def node(tmp_path: Path, image: str, nri: bool) -> Iterator[Node]:
     """Ends with the proof that nothing is left."""
     node = Node(tmp_path, image)
+    node.configure("", nri=nri)
     with node.start() as client:
         client.PullImage(api.PullImageRequest(image=api.ImageSpec(image=image)))
     yield node

@@ -25,7 +25,12 @@ builtin = true
 bridge = "crisptest0"
 subnet = "10.90.0.0/24"
 [nri]
-enable = false
+enable = {nri}
+socket = "{base}/nri/nri.sock"
+plugin_dir = "{base}/plugins"
+config_dir = "{base}/plugin-config"
+registration_timeout = 2
+request_timeout = 1
 {extra}
 """
 
@@ -51,9 +56,10 @@ class Node:
         """Ids of all that were run here."""
         self.configure("")
 
-    def configure(self, extra: str) -> None:
-        """Sections beyond the common ones, for the next start."""
-        (self.base / "config.toml").write_text(CONFIG.format(base=self.base, extra=extra))
+    def configure(self, extra: str, *, nri: bool = False) -> None:
+        """Sections beyond the common ones, and whether NRI is served, for the next start."""
+        text = CONFIG.format(base=self.base, extra=extra, nri=str(nri).lower())
+        (self.base / "config.toml").write_text(text)
 
     def start(self, failpoints: str = "") -> CriClient:
         """Start the daemon; return when it answers. `failpoints` as core.failpoint has them."""
