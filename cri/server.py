@@ -37,6 +37,8 @@ Of deadlines below ten times that nothing is taken."""
 STALL = 30.0
 """Seconds that a client of a stream may read nothing: far more than the kubelet's longest pause, and an end to what is
 held for it."""
+LOOKUPS = frozenset({"ContainerStatus", "PodSandboxStatus"})
+"""RPCs whose NOT_FOUND is daily bread: the kubelet asks once more after everything that it has removed."""
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _request_ids = itertools.count(1)
 
@@ -114,7 +116,7 @@ def _unary(
                 with calls.note(rpc, request) as noted, _reported(noted, telemetry):
                     return await _in_time(noted, context, implementation(request))
             except Exception as exc:  # noqa: BLE001 - the RPC edge
-                await _abort(context, exc)
+                await _abort(rpc, context, exc)
 
     return call
 
@@ -165,7 +167,7 @@ def _streaming(
                     async for response in responses:
                         await _write(context, response, stall)
             except Exception as exc:  # noqa: BLE001 - the RPC edge
-                await _abort(context, exc)
+                await _abort(rpc, context, exc)
 
     return call
 
@@ -179,10 +181,12 @@ async def _write(context: Context, response: Message | bytes, stall: float) -> N
         raise ResourceExhausted(f"nothing was read for {stall:g} s: ask again, and read on") from exc
 
 
-async def _abort(context: Context, exc: Exception) -> NoReturn:
+async def _abort(rpc: str, context: Context, exc: Exception) -> NoReturn:
     code, message = status_of(exc)
     if code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
         log.exception("call failed", error=message)  # noqa: LOG004 - called from the handler
+    elif code is grpc.StatusCode.NOT_FOUND and rpc in LOOKUPS:
+        log.debug("not found", error=message)
     else:
         log.info("call refused", code=code.name, error=message)
     await context.abort(code, message)
