@@ -10,6 +10,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
+from uuid import uuid4
+
+from google.protobuf.descriptor import ServiceDescriptor
 
 from core.content.local import LocalContent
 from core.errdefs import NotFound, ResourceExhausted, Unavailable
@@ -30,6 +34,7 @@ from core.linux.pidfd import boot_id
 from core.log import get_logger
 from core.metadata.database import Database
 from core.metadata.images import SqliteImages
+from core.metadata.leases import Leases
 from core.metadata.mirror import MirroredRecords
 from core.metadata.records import RecordStore
 from core.metadata.sqlite_records import SqliteRecords
@@ -46,6 +51,7 @@ from core.sandbox.controller import SandboxController
 from core.sandbox.pause import PauseController
 from core.sandbox.pinned import PinnedController
 from core.sandbox.roots import Roots
+from core.services.services import ServiceDeps, make_services
 from core.shims.bundle import Runtime
 from core.shims.manager import ShimManager
 from core.snapshots.overlay import OverlaySnapshotter
@@ -92,6 +98,8 @@ class Images:
     collector: Collector
     space: Callable[[], Usage]
     """On disk; it may block."""
+    services: list[tuple[ServiceDescriptor, object]]
+    """containerd's, over all of this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +142,15 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
         await stack.enter_async_context(tasks.listening())
         network = await _open_network(config, stack, filesystem, group, telemetry)
         snapshotter = OverlaySnapshotter(os.path.join(config.root, "snapshots"), boot_id=boot_id())
+        records = MirroredRecords(SqliteRecords(database), os.path.join(config.state, "records"))
         images = await _open_images(
             config,
             stack,
             store=SqliteImages(database),
+            records=records,
             snapshotter=snapshotter,
             zygote=zygote,
+            metadata=metadata,
             filesystem=filesystem,
             telemetry=telemetry,
         )
@@ -164,7 +175,7 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             images=images,
             snapshotter=snapshotter,
             zygote=zygote,
-            records=MirroredRecords(SqliteRecords(database), os.path.join(config.state, "records")),
+            records=records,
             shims=shims,
             tasks=tasks,
             controllers=dict.fromkeys(config.handlers, controller),
@@ -182,8 +193,10 @@ async def _open_images(
     stack: contextlib.AsyncExitStack,
     *,
     store: ImageStore,
+    records: RecordStore,
     snapshotter: Snapshotter,
     zygote: Zygote,
+    metadata: Executor,
     filesystem: Executor,
     telemetry: Telemetry,
 ) -> Images:
@@ -198,6 +211,8 @@ async def _open_images(
     content = LocalContent(os.path.join(config.root, "content"))
     holds, blocking = Holds(), Blocking(filesystem)
     verifier = ImageVerifier(config.image_policy)
+    leases = Leases(records, holds, Blocking(metadata), time.time)
+    await leases.load()
     puller = Puller(
         registry=registry,
         images=store,
@@ -220,7 +235,20 @@ async def _open_images(
         holds=holds,
         blocking=blocking,
         clock=time.time,
+        expire=leases.expire,
         telemetry=telemetry,
+    )
+    services = ServiceDeps(
+        images=store,
+        content=content,
+        snapshotters={"": snapshotter, "overlayfs": snapshotter},
+        puller=puller,
+        collector=collector,
+        leases=leases,
+        blocking=blocking,
+        platform=host_platform(),
+        node_id=_node_id(config.root),
+        version=version("crispd"),
     )
     return Images(
         store=store,
@@ -229,6 +257,7 @@ async def _open_images(
         remover=Remover(images=store, collector=collector, blocking=blocking),
         collector=collector,
         space=lambda: space_of_images(content, snapshotter),
+        services=make_services(services),
     )
 
 
@@ -276,6 +305,17 @@ async def _open_network(
         return cni
     bridge = BridgeConfig(root=os.path.join(config.root, "leases"), bridge=config.bridge, subnets=(config.subnet,))
     return ChosenNetwork(cni, await stack.enter_async_context(open_bridge(bridge, executor, group)))
+
+
+def _node_id(root: str) -> str:
+    """Made once and kept with the content that it stands for."""
+    path = os.path.join(root, "uuid")
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="ascii") as file:
+        return file.read()
+    made = str(uuid4())
+    with contextlib.suppress(OSError):  # see _rebooted
+        write_atomic(path, made.encode())
+    return made
 
 
 def _rebooted(root: str) -> bool:

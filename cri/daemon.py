@@ -153,7 +153,7 @@ class Daemon:
             calls=self._calls,
         )
         images = ImageService(compose.image_deps(self._config, self._core, self._stats))
-        services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, images)]
+        services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, images), *self._core.images.services]
         self._server = make_server(
             self._config.grpc.address, services, telemetry=self._telemetry, calls=self._calls
         )

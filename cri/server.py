@@ -2,6 +2,7 @@
 
 A service is an object with one method per RPC, named in snake_case; an RPC without a method is UNIMPLEMENTED. A method
 takes the request and returns the response, as a message or as bytes that are ready to send; a streaming one yields.
+One that takes a stream of requests gets an iterator. A service with a method `admit` is shown a call's metadata first.
 Errors of `core.errdefs` become status codes here and nowhere else.
 """
 
@@ -12,7 +13,7 @@ import contextlib
 import itertools
 import os
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -41,8 +42,11 @@ LOOKUPS = frozenset({"ContainerStatus", "PodSandboxStatus"})
 """RPCs whose NOT_FOUND is daily bread: the kubelet asks once more after everything that it has removed."""
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _request_ids = itertools.count(1)
+_CRI = "runtime.v1."
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Admit = Callable[[Mapping[str, str]], None]
+"""Raises an error of `core.errdefs` to keep a call out."""
 
 
 def make_server(
@@ -78,9 +82,9 @@ def _handler(
     descriptor: ServiceDescriptor, service: object, stall: float, telemetry: Telemetry, calls: Calls
 ) -> grpc.GenericRpcHandler:
     methods = {
-        method.name: _method(method, implementation, stall, telemetry, calls)
+        method.name: _method(method, service, stall, telemetry, calls)
         for method in descriptor.methods
-        if (implementation := getattr(service, snake_case(method.name), None))
+        if hasattr(service, snake_case(method.name))
     }
     return grpc.method_handlers_generic_handler(descriptor.full_name, methods)
 
@@ -89,15 +93,29 @@ def snake_case(name: str) -> str:
     return _CAPITAL.sub("_", name).lower()
 
 
+def _everybody(_metadata: Mapping[str, str]) -> None:
+    pass
+
+
 def _method(
-    method: MethodDescriptor, implementation: Any, stall: float, telemetry: Telemetry, calls: Calls
+    method: MethodDescriptor, service: object, stall: float, telemetry: Telemetry, calls: Calls
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    deserialize = GetMessageClass(method.input_type).FromString
+    deserialize, name = GetMessageClass(method.input_type).FromString, _name(method)
+    implementation = getattr(service, snake_case(method.name))
+    admit: Admit = getattr(service, "admit", _everybody)
     if method.server_streaming:
-        call = _streaming(method.name, implementation, stall)
+        call = _streaming(name, implementation, admit, stall)
+        if method.client_streaming:
+            return grpc.stream_stream_rpc_method_handler(call, deserialize, _serialize)
         return grpc.unary_stream_rpc_method_handler(call, deserialize, _serialize)
-    unary = _unary(method.name, implementation, telemetry, calls)
+    unary = _unary(name, implementation, admit, telemetry, calls)
     return grpc.unary_unary_rpc_method_handler(unary, deserialize, _serialize)
+
+
+def _name(method: MethodDescriptor) -> str:
+    """As logs and metrics call it: CRI's methods by their own names, which are all different."""
+    service = method.containing_service
+    return method.name if service.full_name.startswith(_CRI) else f"{service.name}.{method.name}"
 
 
 def _serialize(response: Message | bytes) -> bytes:
@@ -108,12 +126,13 @@ R = TypeVar("R")
 
 
 def _unary(
-    rpc: str, implementation: Callable[[Any], Awaitable[R]], telemetry: Telemetry, calls: Calls
+    rpc: str, implementation: Callable[[Any], Awaitable[R]], admit: Admit, telemetry: Telemetry, calls: Calls
 ) -> Callable[[Any, Context], Awaitable[R]]:
     async def call(request: Any, context: Context) -> R:
         with logging.context(rpc=rpc, request_id=next(_request_ids)):
             try:
                 with calls.note(rpc, request) as noted, _reported(noted, telemetry):
+                    admit(_metadata(context))
                     return await _in_time(noted, context, implementation(request))
             except Exception as exc:  # noqa: BLE001 - the RPC edge
                 await _abort(rpc, context, exc)
@@ -157,11 +176,12 @@ def _reported(call: Call, telemetry: Telemetry) -> Iterator[None]:
 
 
 def _streaming(
-    rpc: str, implementation: Callable[[Any], AsyncGenerator[Message | bytes, None]], stall: float
+    rpc: str, implementation: Callable[[Any], AsyncGenerator[Message | bytes, None]], admit: Admit, stall: float
 ) -> Callable[[Any, Context], Awaitable[None]]:
     async def call(request: Any, context: Context) -> None:
         with logging.context(rpc=rpc, request_id=next(_request_ids)):
             try:
+                admit(_metadata(context))
                 await context.send_initial_metadata(())  # an idle stream, too, tells that it is there
                 async with contextlib.aclosing(implementation(request)) as responses:
                     async for response in responses:
@@ -170,6 +190,10 @@ def _streaming(
                 await _abort(rpc, context, exc)
 
     return call
+
+
+def _metadata(context: Context) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 async def _write(context: Context, response: Message | bytes, stall: float) -> None:

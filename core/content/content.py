@@ -42,6 +42,10 @@ class Writer(Protocol):
     def path(self) -> str:
         """The file that grows: a reader may follow it up to `offset`. Gone after commit or abort."""
 
+    @property
+    def digest(self) -> Digest:
+        """sha256 of what is in the ingest."""
+
     def write(self, data: bytes | memoryview) -> None:
         """Append. Raises ResourceExhausted when the disk is full (the ingest keeps what was written)."""
 

@@ -48,6 +48,10 @@ class LocalWriter:
     def path(self) -> str:
         return os.path.join(self._directory, "data")
 
+    @property
+    def digest(self) -> Digest:
+        return Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
+
     def write(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:

@@ -11,8 +11,9 @@ from core.errdefs import CrispError, InvalidArgument, NotFound, Unimplemented
 from core.images.blocking import Blocking
 from core.images.holds import Hold
 from core.images.platforms import candidates
+from core.images.source import Source
 from core.oci.image import CONFIG_TYPES, MAX_DOCUMENT, ImageConfig, Index, Manifest, parse_config, parse_manifest
-from core.remotes.registry import Repository, Resolved, check
+from core.remotes.registry import Resolved, check
 from core.types import Descriptor, Platform
 
 MAX_INDEXES = 8  # documents read on the way to one manifest; an index of platforms needs one, of variants two
@@ -30,11 +31,11 @@ class DocumentReader:
     """Reads for one pull, from the content store where it can."""
 
     def __init__(
-        self, content: ContentStore, blocking: Blocking, repository: Repository, hold: Hold, platform: Platform
+        self, content: ContentStore, blocking: Blocking, source: Source, hold: Hold, platform: Platform
     ) -> None:
         self._content = content
         self._blocking = blocking
-        self._repository = repository
+        self._source = source
         self._hold = hold
         self._platform = platform
         self._left = MAX_INDEXES
@@ -72,7 +73,7 @@ class DocumentReader:
         try:
             return await self._blocking(self._content.read, descriptor.digest, limit=MAX_DOCUMENT)
         except NotFound:
-            data = await self._repository.document(descriptor) if raw is None else raw
+            data = await self._source.document(descriptor) if raw is None else raw
         await self._keep(descriptor, data)
         return data
 
@@ -85,7 +86,7 @@ class DocumentReader:
         try:
             return await self._blocking(self._content.read, descriptor.digest, limit=MAX_DOCUMENT)
         except NotFound:
-            async with aclosing(self._repository.blob(descriptor)) as body:
+            async with aclosing(self._source.blob(descriptor)) as body:
                 data = b"".join([part async for part in body])
         check(data, descriptor)
         await self._keep(descriptor, data)

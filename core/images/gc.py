@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
 
@@ -36,15 +36,17 @@ class Collector:
         holds: Holds,
         blocking: Blocking,
         clock: Callable[[], float],
+        expire: Callable[[], Awaitable[None]],
         telemetry: Telemetry = SILENT,
     ) -> None:
-        """`clock` tells the seconds since the epoch."""
+        """`clock` tells the seconds since the epoch; `expire` lets go of what is held for too long."""
         self._images = images
         self._content = content
         self._snapshots = snapshots
         self._holds = holds
         self._blocking = blocking
         self._clock = clock
+        self._expire = expire
         self._telemetry = telemetry
         self._turn = asyncio.Lock()  # of one collection after the other: each returns when all of it is gone
 
@@ -55,6 +57,7 @@ class Collector:
                 await self._collect()
 
     async def _collect(self) -> None:
+        await self._expire()
         needed = set[str]().union(*map(names_of, self._images.list()))
         for layer in await self._blocking(self._unneeded_layers, needed):
             await self._remove(layer, partial(self._snapshots.remove, layer))
@@ -63,13 +66,19 @@ class Collector:
         await self._blocking(self._remove_old_ingests)
         await self._blocking(self._snapshots.cleanup)
 
-    async def _remove(self, name: str, remove: Callable[[], None]) -> None:
+    async def remove_blob(self, blob: Digest) -> bool:
+        """Remove it unless somebody needs it; whether it is gone."""
+        async with self._turn:
+            return await self._remove(blob, partial(self._content.delete, blob))
+
+    async def _remove(self, name: str, remove: Callable[[], None]) -> bool:
         """Unless somebody needs it by now: pulls go on while other things are removed."""
         if name in self._holds or any(name in names_of(image) for image in self._images.list()):
-            return
+            return False
         with self._holds.removing(name), contextlib.suppress(NotFound, FailedPrecondition):
             await self._blocking(remove)
             failpoint("image.collect.removed")
+        return True
 
     def _unneeded_layers(self, needed: AbstractSet[str]) -> list[str]:
         """Children before their parents; what broken-off pulls left is among them."""

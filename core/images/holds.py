@@ -36,12 +36,21 @@ class Holds:
     @contextlib.asynccontextmanager
     async def hold(self) -> AsyncIterator[Hold]:
         """Let go of everything at the end of the block."""
-        hold = Hold(self._counts, self._removals)
+        hold = self.take()
         try:
             yield hold
         finally:
-            self._counts.subtract(hold.names)
-            self._counts += Counter()  # forgets what is at zero; in place, since others share it
+            self.release(hold)
+
+    def take(self) -> Hold:
+        """A hold that lasts until `release`."""
+        return Hold(self._counts, self._removals)
+
+    def release(self, hold: Hold) -> None:
+        """Let go of everything that `hold` has."""
+        self._counts.subtract(hold.names)
+        self._counts += Counter()  # forgets what is at zero; in place, since others share it
+        hold.names.clear()
 
     def __contains__(self, name: str) -> bool:
         return name in self._counts

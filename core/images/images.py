@@ -55,3 +55,6 @@ class ImageStore(Protocol):
 
     def remove(self, image_id: Digest) -> Image:
         """Forget the image and all its names; return what was forgotten. Raises NotFound."""
+
+    def remove_name(self, name: str) -> None:
+        """Forget a full name, and with its last one the image. Raises NotFound."""

@@ -23,9 +23,9 @@ from core.images.blocking import Blocking
 from core.images.flights import Flights
 from core.images.holds import Holds
 from core.images.progress import LayerState, Phase
+from core.images.source import Source
 from core.images.unpacker import Layer, TryAgain, Unpacker, first_error
 from core.log import get_logger
-from core.remotes.registry import Repository
 from core.snapshots.snapshotter import Kind, Layering, Snapshotter
 from core.steps import step
 from core.types import Descriptor, Digest
@@ -41,7 +41,7 @@ EXTRACT = "extract-"
 class Stack:
     """The layers of one image, the lowest first, and who pulls them."""
 
-    repository: Repository
+    source: Source
     layers: tuple[Descriptor, ...]
     diff_ids: tuple[Digest, ...]
     chain_ids: tuple[str, ...]
@@ -118,7 +118,7 @@ class Layers:
             await self._want(stack, depth - 1)
         async with self._extraction(stack.chain_ids[depth], "" if stacked else parent) as key:
             async with stack.slots:
-                unpacked = await self._unpacker.unpack(stack.repository, stack.layer(depth), key, state)
+                unpacked = await self._unpacker.unpack(stack.source, stack.layer(depth), key, state)
             usage = unpacked.usage
             if parent and stacked:
                 with step("layers below"):

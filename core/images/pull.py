@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from core.content.content import ContentStore
-from core.errdefs import NotFound
+from core.errdefs import InvalidArgument, NotFound
 from core.failpoint import failpoint
 from core.images.blocking import Blocking
 from core.images.documents import DocumentReader, Documents
@@ -25,15 +25,16 @@ from core.images.holds import Hold, Holds
 from core.images.images import Image, ImageStore
 from core.images.layers import Layers, Stack
 from core.images.progress import LayerProgress, PullProgress
+from core.images.source import Nowhere, Source
 from core.images.verification import ImageVerifier, Policy
 from core.oci.image import chain_ids
 from core.remotes.auth import Credentials
 from core.remotes.reference import Reference
-from core.remotes.registry import Registry, Repository, Resolved
+from core.remotes.registry import Registry, Resolved
 from core.snapshots.snapshotter import Snapshotter
 from core.steps import step
 from core.telemetry import SILENT, Telemetry, timed
-from core.types import Platform
+from core.types import Descriptor, Platform
 from core.zygote.zygote import Zygote
 
 MAX_LAYERS_AT_ONCE = 3  # of one pull, as the peers; more does not make one registry faster
@@ -92,6 +93,19 @@ class Puller:
         async with self._flights.join(key, PullProgress, lambda progress: self._pull(key, progress)) as flight:
             return await flight.wait()
 
+    async def adopt(self, name: str, target: Descriptor) -> Image:
+        """Make the image that is in the content store as `target`, an index or a manifest, the one under `name`.
+
+        As by a pull it is verified, unpacked and durable then. Raises NotFound (a blob that it needs, platform),
+        InvalidArgument (name, image, a digest in `name` that is not the target's), Refused, DataLoss, Unimplemented.
+        """
+        reference = Reference.parse(name)
+        if reference.digest not in (None, target.digest):
+            raise InvalidArgument(f"image {name!r} cannot be {target.digest}")
+        await self._verifier.check(reference, target)
+        resolved = Resolved(descriptor=target, raw=None)
+        return await self._take(reference, Nowhere(), resolved, (str(reference),), PullProgress())
+
     def progress(self, name: str) -> tuple[LayerProgress, ...]:
         """Of a pull of `name` that is running; () when there is none, or before it has read the manifest."""
         reference = Reference.parse(name)
@@ -109,12 +123,17 @@ class Puller:
         with step("verify"):
             await self._verifier.check(key.reference, resolved.descriptor)
         failpoint("pull.resolved")
+        return await self._take(key.reference, repository, resolved, _names(key.reference, resolved), progress)
+
+    async def _take(
+        self, reference: Reference, source: Source, resolved: Resolved, names: tuple[str, ...], progress: PullProgress
+    ) -> Image:
+        """Unpack what is not unpacked, and record the image under `names`."""
         async with self._holds.hold() as hold:
             await hold.add(resolved.descriptor.digest)
-            image = await self._known(key.reference, resolved, hold)
+            image = await self._known(reference, resolved, hold)
             if image is None:
-                image = await self._fetch(repository, resolved, hold, progress)
-            names = _names(key.reference, resolved)
+                image = await self._fetch(source, resolved, hold, progress)
             image = replace(image, pinned=image.pinned or self._is_pinned(names))
             with step("record"):
                 stored = await self._blocking(self._images.put, image, names)
@@ -133,17 +152,15 @@ class Puller:
         await hold.add(*names_of(image))
         return image if all(map(self._layers.is_unpacked, image.chain_ids)) else None
 
-    async def _fetch(
-        self, repository: Repository, resolved: Resolved, hold: Hold, progress: PullProgress
-    ) -> Image:
-        reader = DocumentReader(self._content, self._blocking, repository, hold, self._platform)
+    async def _fetch(self, source: Source, resolved: Resolved, hold: Hold, progress: PullProgress) -> Image:
+        reader = DocumentReader(self._content, self._blocking, source, hold, self._platform)
         with step("documents"):
             documents = await reader.read(resolved)
         failpoint("pull.documents")
         image = _image(documents, self._clock())
         await hold.add(*names_of(image))
         stack = Stack(
-            repository=repository,
+            source=source,
             layers=image.layers,
             diff_ids=documents.config.diff_ids,
             chain_ids=image.chain_ids,

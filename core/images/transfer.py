@@ -13,7 +13,7 @@ from core.content.content import ContentStore, Writer
 from core.errdefs import DataLoss
 from core.images.blocking import Blocking
 from core.images.flights import Flight, Flights
-from core.remotes.registry import Repository
+from core.images.source import Source
 from core.steps import step
 from core.types import Descriptor, Digest
 
@@ -110,22 +110,22 @@ class Transfers:
         self._flights: Flights[Digest, Transfer, None] = Flights()
 
     def join(
-        self, repository: Repository, descriptor: Descriptor, ours: Transfer
+        self, source: Source, descriptor: Descriptor, ours: Transfer
     ) -> contextlib.AbstractAsyncContextManager[Flight[Transfer, None]]:
-        """Fetch `descriptor` from `repository` as `ours`, or be on board when it is being fetched already.
+        """Fetch `descriptor` from `source` as `ours`, or be on board when it is being fetched already.
 
         The flight ends when the blob is in the content store. What has come stays for a later transfer to go on with,
         but for what turned out to be wrong (DataLoss; Inherited when that may not be this transfer's fault).
         """
-        return self._flights.join(descriptor.digest, lambda: ours, lambda it: self._fetch(it, repository, descriptor))
+        return self._flights.join(descriptor.digest, lambda: ours, lambda it: self._fetch(it, source, descriptor))
 
-    async def _fetch(self, transfer: Transfer, repository: Repository, descriptor: Descriptor) -> None:
+    async def _fetch(self, transfer: Transfer, source: Source, descriptor: Descriptor) -> None:
         writer = await self._open(descriptor)
         inherited = writer.offset
         try:
             transfer.begin(writer.path, writer.offset)
             with step("fetch"):
-                async with aclosing(repository.blob(descriptor, writer.offset)) as body:
+                async with aclosing(source.blob(descriptor, writer.offset)) as body:
                     async for data in body:
                         await self._blocking(writer.write, data)
                         transfer.advance(writer.offset)

@@ -14,8 +14,8 @@ from core.errdefs import CrispError, DataLoss, InvalidArgument, NotFound
 from core.images.blocking import Blocking
 from core.images.flights import Flight
 from core.images.progress import LayerState, Phase
+from core.images.source import Source
 from core.images.transfer import Inherited, Transfer, Transfers
-from core.remotes.registry import Repository
 from core.snapshots.snapshotter import Layering, Snapshotter, Usage
 from core.types import Descriptor, Digest
 from core.zygote.zygote import Zygote
@@ -53,7 +53,7 @@ class Unpacker:
         self._blocking = blocking
         self._transfers = Transfers(content, blocking)
 
-    async def unpack(self, repository: Repository, layer: Layer, key: str, state: LayerState) -> Unpacked:
+    async def unpack(self, source: Source, layer: Layer, key: str, state: LayerState) -> Unpacked:
         """Unpack `layer` into active snapshot `key`, fetching it if needed; both digests are right afterwards.
 
         Raises DataLoss (a digest, damaged compression), InvalidArgument (an entry), ResourceExhausted, TryAgain, and
@@ -63,7 +63,7 @@ class Unpacker:
         try:
             blob = await self._blocking(self._open_blob, layer.blob.digest)
             if blob is None:
-                result = await self._fetch_and_unpack(repository, layer, directory, state)
+                result = await self._fetch_and_unpack(source, layer, directory, state)
             else:
                 state.phase = Phase.UNPACKING
                 with blob:
@@ -90,10 +90,10 @@ class Unpacker:
         return Usage(size=unpacked.usage.size + usage.size, inodes=unpacked.usage.inodes + usage.inodes)
 
     async def _fetch_and_unpack(
-        self, repository: Repository, layer: Layer, directory: int, state: LayerState
+        self, source: Source, layer: Layer, directory: int, state: LayerState
     ) -> Mapping[str, Any]:
         ours = Transfer()
-        async with self._transfers.join(repository, layer.blob, ours) as flight:
+        async with self._transfers.join(source, layer.blob, ours) as flight:
             state.phase, state.arriving = Phase.DOWNLOADING, flight.subject
             try:
                 async with asyncio.TaskGroup() as group:

@@ -92,6 +92,20 @@ class SqliteImages:
             self._index = _Index.of(images.values())
         return removed
 
+    def remove_name(self, name: str) -> None:
+        with self._mu:
+            image = self._index.by_name.get(name)
+            if image is None:
+                raise NotFound(f"image {name!r}")
+            left = _without(image, (name,))
+            images = {**self._index.by_id, image.id: left}
+            with self._database.transaction(durable=True) as connection:
+                if left.names:
+                    connection.execute(_PUT, (left.id, _encoder.encode(left)))
+                else:
+                    connection.execute("DELETE FROM image WHERE id = ?", (images.pop(image.id).id,))
+            self._index = _Index.of(images.values())
+
 
 _fits: type[ImageStore] = SqliteImages
 

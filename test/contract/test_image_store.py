@@ -111,3 +111,16 @@ def test_a_removed_image_is_gone_with_its_names(reopen):
             each.get(TAG)
     with pytest.raises(NotFound):
         store.remove(stored.id)
+
+
+def test_an_image_goes_with_its_last_name(reopen):
+    store = reopen()
+    store.put(image("a"), [TAG, OTHER])
+    store.remove_name(TAG)
+    assert store.get(OTHER).names == (OTHER,)
+    with pytest.raises(NotFound):
+        store.get(TAG)
+    store.remove_name(OTHER)
+    assert store.list() == reopen().list() == ()
+    with pytest.raises(NotFound):
+        store.remove_name(OTHER)

@@ -248,6 +248,23 @@ async def test_a_crash_leaves_what_the_next_daemon_collects(tmp_path, registry):
         assert rig.leftovers()[1:] == (set(), {image.chain_id})
 
 
+async def test_what_a_crash_left_of_snapshots_is_collected(tmp_path):
+    for name in ("new-prepared", "rm-removed"):
+        (tmp_path / "snapshots" / name / "fs").mkdir(parents=True)
+    async with pull_rig(tmp_path) as rig:
+        await rig.collector.collect()
+    assert list((tmp_path / "snapshots").iterdir()) == []
+
+
+async def test_images_are_pinned_by_patterns_of_their_names(tmp_path, registry):
+    pinned = push(build([layer(files({"a": b"p"}))]), registry, "pin/infra-a", "1")
+    other = push(build([layer(files({"a": b"q"}))]), registry, "pin/other", "1")
+    async with pull_rig(tmp_path, pinned=["docker.io/*", f"{registry.host}/pin/[hi]nfra-?:*"]) as rig:
+        assert (await rig.puller.pull(pinned)).pinned
+        assert not (await rig.puller.pull(other)).pinned
+        assert (await rig.puller.pull(pinned)).pinned
+
+
 async def test_progress_ends_with_the_pull(tmp_path, registry):
     name = push(build([layer(files({"a": bytes(1 << 20)}), "")]), registry, "test/progress", "1")
     async with pull_rig(tmp_path) as rig:

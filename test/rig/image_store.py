@@ -35,5 +35,13 @@ class MemoryImages:
         except KeyError:
             raise NotFound(f"image {image_id}") from None
 
+    def remove_name(self, name):
+        image = self.get(name)
+        left = tuple(other for other in image.names if other != name)
+        if left:
+            self._images[image.id] = dataclasses.replace(image, names=left)
+        else:
+            self.remove(image.id)
+
 
 _fits: type[ImageStore] = MemoryImages

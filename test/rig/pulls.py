@@ -76,6 +76,7 @@ async def pull_rig(
     limits=QUICK,
     platform=AMD64,
     clock=time.time,
+    pinned=(),
 ):
     images = images if images is not None else MemoryImages()
     content = LocalContent(str(root / "content"))
@@ -89,7 +90,13 @@ async def pull_rig(
             ) as registry:
                 blocking, holds = Blocking(executor), Holds()
                 collector = Collector(
-                    images=images, content=content, snapshots=snapshots, holds=holds, blocking=blocking, clock=clock
+                    images=images,
+                    content=content,
+                    snapshots=snapshots,
+                    holds=holds,
+                    blocking=blocking,
+                    clock=clock,
+                    expire=_nothing,
                 )
                 yield PullRig(
                     puller=Puller(
@@ -102,6 +109,7 @@ async def pull_rig(
                         blocking=blocking,
                         platform=platform,
                         clock=clock,
+                        pinned=pinned,
                     ),
                     remover=Remover(images=images, collector=collector, blocking=blocking),
                     collector=collector,
@@ -112,6 +120,10 @@ async def pull_rig(
                 )
     finally:
         await zygote.stop()
+
+
+async def _nothing():
+    pass
 
 
 __all__ = ["AMD64", "QUICK", "PullRig", "host_platform", "pull_rig"]
