@@ -46,6 +46,8 @@ class Call:
     """How it ended, in the caller's words."""
     steps: list[Step] = field(default_factory=list)
     """In the order of their starts. Work that outlives its caller adds to them when the call has ended."""
+    parent: str = ""
+    """The `traceparent` of the client's trace (W3C Trace Context), "" when it told none."""
     joined: Call | None = None
     """The one that does the work, when an equal call had begun it."""
 

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from core.steps import Call, calling
+from cri import api
 from cri.store.sandbox import sandbox_name
 
 KEPT = 2048
@@ -49,23 +50,29 @@ class CallTimes(TypedDict):
 class Calls:
     """Of equal calls (one RPC on one object) the last is kept: a probe each second does not push out a pod's start."""
 
-    def __init__(self, pod_of: Callable[[str], str] = lambda _: "") -> None:
-        """`pod_of` tells the pod of a container by its id, "" when it has none."""
+    def __init__(
+        self, pod_of: Callable[[str], str] = lambda _: "", on_end: Callable[[Call], None] | None = None
+    ) -> None:
+        """`pod_of` tells the pod of a container by its id, "" when it has none; `on_end` hears of each call."""
         self._pod_of = pod_of
+        self._on_end = on_end
         self._running: dict[Call, _Key] = {}
         self._kept: OrderedDict[_Key, Call] = OrderedDict()
 
     @contextlib.contextmanager
-    def note(self, rpc: str, request: Message) -> Iterator[Call]:
-        """Note the block as the call `rpc`. The block sets its outcome."""
+    def note(self, rpc: str, request: Message, parent: str = "") -> Iterator[Call]:
+        """Note the block as the call `rpc`, in the client's trace `parent`. The block sets its outcome."""
         with calling(rpc) as call:
             self._running[call] = key = self._key(rpc, request)
+            call.parent = parent
             try:
                 yield call
             finally:
                 del self._running[call]
                 if call.steps:
                     self._keep(key, call)
+                if self._on_end:
+                    self._on_end(call)
 
     def of_pod(self, *subjects: str) -> list[CallTimes]:
         """The calls on the pod, in the order of their starts. `subjects`: its id, its name, its images."""
@@ -100,8 +107,8 @@ class Calls:
 
 @functools.cache
 def _subject(request: Descriptor) -> str:
-    """The field of the request that names what it is about; "" when there is none."""
-    fields = request.fields_by_name
+    """The field of a request of CRI that names what it is about; "" when there is none."""
+    fields = request.fields_by_name if request.file.package == api.RUNTIME_SERVICE.file.package else ()
     return next((name for name in ("container_id", "pod_sandbox_id", "image") if name in fields), "")
 
 

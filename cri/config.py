@@ -132,6 +132,19 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
     format: Annotated[str, Meta(pattern="^(text|json)$", description="text or json")] = "text"
 
 
+class Tracing(Struct, frozen=True, forbid_unknown_fields=True):
+    endpoint: Annotated[
+        str,
+        Meta(
+            pattern="^(https?://.+)?$",
+            description="takes spans by OTLP over HTTP, http://127.0.0.1:4318/v1/traces; empty: off",
+        ),
+    ] = ""
+    sample: Annotated[
+        float, Meta(ge=0, le=1, description="share of calls that are exported though no trace of the kubelet's asks it")
+    ] = 0.0
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     version: Annotated[int, Meta(ge=1, le=1, description="of this file's layout")] = 1
     root: Annotated[str, Meta(pattern="^/", description="what outlives a reboot: images, snapshots, records")] = (
@@ -144,6 +157,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     grpc: Grpc = Grpc()
     streaming: Streaming = Streaming()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     registry: RegistryConfig = RegistryConfig()
     images: Images = field(default_factory=Images)
     cni: Cni = field(default_factory=Cni)

@@ -35,7 +35,7 @@ from cri.sandbox.sweep import Leftovers, find_leftovers, sweep
 from cri.server import make_server
 from cri.store.operations import Operations
 from cri.streaming.server import StreamingServer
-from cri.telemetry.open import Gauges, exposed, make_telemetry
+from cri.telemetry.open import Gauges, exposed, make_exporter, make_telemetry
 
 log = get_logger(__name__)
 
@@ -110,7 +110,8 @@ class Daemon:
 
     def __init__(self, config: Config, core: Core, group: asyncio.TaskGroup, telemetry: Telemetry = SILENT) -> None:
         self._config = config
-        self._calls = Calls(self._pod_of)
+        self._exporter = make_exporter(config.tracing.endpoint, config.tracing.sample)
+        self._calls = Calls(self._pod_of, self._exporter.ended if self._exporter else None)
         self._telemetry = telemetry
         self._core = core
         self._group = group
@@ -162,6 +163,8 @@ class Daemon:
         notify("READY=1")
         self._spawn(self._clean_up(leftovers))
         self._spawn(self._find_features())
+        if self._exporter:
+            self._spawn(self._exporter.run())
         if within := watchdog.interval(os.environ):
             self._spawn(watchdog.keep_alive(self._config.grpc.address, within))
 

@@ -131,8 +131,9 @@ def _unary(
     async def call(request: Any, context: Context) -> R:
         with logging.context(rpc=rpc, request_id=next(_request_ids)):
             try:
-                with calls.note(rpc, request) as noted, _reported(noted, telemetry):
-                    admit(_metadata(context))
+                metadata = _metadata(context)
+                with calls.note(rpc, request, metadata.get("traceparent", "")) as noted, _reported(noted, telemetry):
+                    admit(metadata)
                     return await _in_time(noted, context, implementation(request))
             except Exception as exc:  # noqa: BLE001 - the RPC edge
                 await _abort(rpc, context, exc)

@@ -1,11 +1,14 @@
-"""[metrics]: off when its address is empty, and then nothing of it is loaded: 4 MiB, and 70 ms of the start."""
+"""[metrics] and [tracing]: off when their address is empty, and then nothing of them is loaded: 4 MiB, and 70 ms of the
+start."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol
 
 from core.errdefs import InvalidArgument
+from core.steps import Call
 from core.telemetry import SILENT, Telemetry
 
 Gauges = Mapping[str, tuple[str, Callable[[], float]]]
@@ -20,6 +23,22 @@ def make_telemetry(address: str) -> Telemetry:
     from cri.telemetry.prometheus import PrometheusTelemetry  # noqa: PLC0415 - see above
 
     return PrometheusTelemetry()
+
+
+class CallExporter(Protocol):
+    def ended(self, call: Call) -> None: ...
+
+    async def run(self) -> None:
+        """Export for ever what has ended."""
+
+
+def make_exporter(endpoint: str, sample: float) -> CallExporter | None:
+    """None without an endpoint."""
+    if not endpoint:
+        return None
+    from cri.telemetry.exporter import Exporter  # noqa: PLC0415 - see above
+
+    return Exporter(endpoint, sample)
 
 
 @contextlib.asynccontextmanager

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from cri import api
 from rig.cri_client import CriClient
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 STUBBORN = "trap '' TERM; echo up; while true; do sleep 0.05; done"
 
 
@@ -57,3 +62,33 @@ def test_a_slow_call_is_logged_with_its_slowest_step(client: CriClient, pods: Po
     [line] = [line for line in (node.base / "crispd.log").read_text().splitlines() if "slow call" in line]
     assert "rpc=StopContainer" in line
     assert "slowest=\"'exit of the container' took " in line
+
+
+async def test_spans_of_calls_hang_below_the_kubelets(node: Node) -> None:
+    node.end(signal.SIGTERM)
+    spans: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def take(request: web.Request) -> web.Response:
+        for span in (await request.json())["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+            spans.put_nowait(span)
+        return web.json_response({})
+
+    application = web.Application()
+    application.router.add_post("/v1/traces", take)
+    async with TestServer(application) as server:
+        node.configure(f'[tracing]\nendpoint = "{server.make_url("/v1/traces")}"')
+        await asyncio.to_thread(run_traced, node)
+        async with asyncio.timeout(20):
+            found = [await spans.get() for _ in range(5)]
+    assert {span["traceId"] for span in found} == {TRACE}
+    assert found[0]["name"] == "runtime.v1/RunPodSandbox"
+    assert found[0]["parentSpanId"] == SPAN
+    assert {"namespaces", "files"} <= {span["name"] for span in found}
+
+
+def run_traced(node: Node) -> None:
+    """Run a pod as a kubelet does that records traces."""
+    request = api.RunPodSandboxRequest(config=node.pod())
+    with node.start() as client:
+        pod = client.RunPodSandbox(request, metadata=(("traceparent", f"00-{TRACE}-{SPAN}-01"),)).pod_sandbox_id
+    node.sandboxes.add(pod)
