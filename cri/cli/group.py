@@ -11,12 +11,14 @@ from cri.cli.client import Client
 DEFAULT_ADDRESS = "unix:///run/crisp/crisp.sock"
 
 COMMANDS = {
+    "attach": "cri.cli.attach:attach",
     "events": "cri.cli.events:events",
     "exec": "cri.cli.execute:execute",
     "images": "cri.cli.images:images",
     "info": "cri.cli.inspection:info",
     "inspect": "cri.cli.inspection:inspect",
     "logs": "cri.cli.logs:logs",
+    "port-forward": "cri.cli.port_forward:port_forward",
     "pods": "cri.cli.lists:pods",
     "ps": "cri.cli.lists:ps",
     "pull": "cri.cli.pull:pull",

@@ -1,26 +1,23 @@
-"""crispctl as its user has it: the inheld_up command against a real daemon."""
+"""crispctl as its user has it: the installed command against a real daemon."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import pty
 import re
 import select
 import shlex
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cri import api
 from rig.cri_client import CriClient
+from rig.crispctl import Crispctl, on_terminal, read_until
 from rig.hostile_registry import held_up, hostile_registry
 from rig.images import build, files, layer, sha256
 
@@ -30,41 +27,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 
 README = Path(__file__).parents[2] / "README.md"
-CRISPCTL = Path(sys.executable).parent / "crispctl"
-
-
-class Crispctl:
-    """`ctl("ps", "--all")` is its standard output; it must succeed, unless another exit code is expected."""
-
-    def __init__(self, node: Node) -> None:
-        self._environment = {
-            **os.environ,
-            "CRISP_ADDRESS": f"unix://{node.base}/run/crisp.sock",
-            "CRISP_LOG_ROOT": str(node.logs),
-            "COLUMNS": "120",
-        }
-
-    def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([CRISPCTL, *arguments], env=self._environment, stdin=subprocess.DEVNULL, **streams)
-
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        with self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            out, err = process.communicate(timeout=60)
-        return process.returncode, out.decode(), err.decode()
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        got, out, err = self.run(*arguments)
-        assert got == code, err
-        return out
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "--json"))
-
-    def fails(self, *arguments: str) -> str:
-        """What it says on stderr when it exits with 1."""
-        code, _, err = self.run(*arguments)
-        assert code == 1
-        return err
 
 
 @pytest.fixture
@@ -194,27 +156,6 @@ async def test_a_pull_shows_its_layers_on_a_terminal_and_only_the_id_elsewhere(c
         assert await asyncio.to_thread(ctl.run, "pull", name) == (0, f"{built.id}\n", "")
         assert await asyncio.to_thread(ctl.json, "pull", name) == {"image": name, "id": built.id}
         assert "not found" in await asyncio.to_thread(ctl.fails, "pull", f"{registry.host}/test/pull:none")
-
-
-def on_terminal(ctl: Crispctl, *arguments: str) -> tuple[BinaryIO, subprocess.Popen[bytes]]:
-    """The command with a terminal for its output, and what comes out of that."""
-    ours, theirs = pty.openpty()
-    process = ctl.start(*arguments, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    return open(ours, "rb", buffering=0), process
-
-
-def read_until(terminal: BinaryIO, wanted: bytes) -> bytes:
-    """What comes, colours taken off, until there is `wanted`; all of it, and the terminal closed, for b""."""
-    shown, deadline = b"", time.monotonic() + 20
-    with contextlib.suppress(OSError):  # EIO: the last process has closed it
-        while not (wanted and wanted in shown):
-            assert time.monotonic() < deadline, shown[-2000:]
-            shown = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown + terminal.read(65536))
-        return shown
-    terminal.close()
-    assert not wanted, shown
-    return shown
 
 
 def test_events_come_as_things_happen_and_end_with_the_daemon(ctl: Crispctl, node: Node, pods: Pods) -> None:
