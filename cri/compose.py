@@ -142,6 +142,7 @@ def container_deps(config: Config, core: Core, operations: Operations, group: as
         handlers=all_handlers(config),
         facts=Facts.read(),
         cdi_dirs=tuple(config.cdi.spec_dirs),
+        blockio_file=config.blockio.class_file,
         etc=os.path.join(config.state, "etc"),
         filesystem=core.filesystem,
         new_id=new_id,

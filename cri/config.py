@@ -97,6 +97,9 @@ class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
     device_ownership_from_security_context: Annotated[
         bool, Meta(description="devices belong to the container's user instead of the node's owner")
     ] = False
+    strict_host_paths: Annotated[
+        bool, Meta(description="refuse a volume whose path is missing on the node, instead of making a directory")
+    ] = False
     ulimits: Annotated[list[str], Meta(description="of every container's process, like nofile=1024:4096")] = field(
         default_factory=list
     )
@@ -106,6 +109,12 @@ class Cdi(Struct, frozen=True, forbid_unknown_fields=True):
     spec_dirs: Annotated[list[str], Meta(description="where vendors describe devices; the last one counts most")] = (
         field(default_factory=lambda: ["/etc/cdi", "/var/run/cdi"])
     )
+
+
+class Blockio(Struct, frozen=True, forbid_unknown_fields=True):
+    class_file: Annotated[
+        str, Meta(description="YAML file of block I/O classes that pods may name, goresctrl's layout; empty: none")
+    ] = ""
 
 
 class Nri(Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,6 +174,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, str | Runtime], Meta(description="handlers by name; `default` names one, else crun or runc")
     ] = field(default_factory=dict)
     cdi: Cdi = field(default_factory=Cdi)
+    blockio: Blockio = Blockio()
     nri: Nri = Nri()
 
     def handlers(self) -> dict[str, Runtime]:

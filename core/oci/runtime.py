@@ -126,6 +126,7 @@ class Resources(TypedDict, total=False):
     memory: Memory
     hugepageLimits: list[HugepageLimit]
     pids: Pids
+    blockIO: dict[str, Any]
     unified: dict[str, str]
     devices: list[DeviceRule]
 

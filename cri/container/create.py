@@ -80,7 +80,8 @@ async def _create(
     async with undoing() as undo:
         undo.push(lambda: loop.run_in_executor(deps.filesystem, deps.bundles.remove, container_id))
         with step("host paths"):
-            paths = await host_paths(deps.zygote, request.config)
+            strict = deps.handlers[pod.runtime_handler].strict_host_paths
+            paths = await host_paths(deps.zygote, request.config, strict=strict)
         source = source_of(deps, pod, request.config, image=image, container_id=container_id, paths=paths)
         with step("bundle"):
             prepare = carried(_prepare)

@@ -41,6 +41,7 @@ class ContainerDeps:
     """By runtime handler; "" is the default one."""
     facts: Facts
     cdi_dirs: tuple[str, ...]
+    blockio_file: str
     etc: str
     """Directory of the pods' files."""
     filesystem: Executor

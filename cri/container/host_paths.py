@@ -23,17 +23,17 @@ _LOCAL = frozenset(f"{_PSEUDO} btrfs overlay ramfs tmpfs zfs".split())
 """Filesystems without a block device behind which there is no server."""
 
 
-async def host_paths(zygote: Zygote, config: api.ContainerConfig) -> Mapping[str, str]:
+async def host_paths(zygote: Zygote, config: api.ContainerConfig, *, strict: bool = False) -> Mapping[str, str]:
     """Where the `host_path` of each mount leads, by container_path. A missing one becomes a directory, as with both
-    peers: pods rely on that.
+    peers, since pods rely on that; `strict`, it is refused.
 
-    Raises InvalidArgument (none given, propagation that its mount does not have), DeadlineExceeded when a path does
-    not answer, and what keeps a directory from being made.
+    Raises InvalidArgument (none given, propagation that its mount does not have), NotFound (`strict`), DeadlineExceeded
+    when a path does not answer, and what keeps a directory from being made.
     """
     mounts = [mount for mount in config.mounts if not mount.image.image]
     paths = {mount.container_path: _known(mount) for mount in mounts}
     unknown = [mount for mount in mounts if not paths[mount.container_path]]
-    found = await asyncio.gather(*(_look(zygote, mount) for mount in unknown))
+    found = await asyncio.gather(*(_look(zygote, mount, strict=strict) for mount in unknown))
     paths.update((mount.container_path, path) for mount, path in zip(unknown, found))
     for mount in mounts:
         _check_propagation(mount, paths[mount.container_path])
@@ -63,20 +63,22 @@ def _is_local(fd: int) -> bool:
     return major != 0 or filesystem_of(mount) in _LOCAL
 
 
-async def _look(zygote: Zygote, mount: api.Mount) -> str:
+async def _look(zygote: Zygote, mount: api.Mount, *, strict: bool) -> str:
     where = f"mount {mount.container_path[:160]}"
     try:
-        return await _probe(zygote, mount.host_path)
+        return await _probe(zygote, mount.host_path, strict=strict)
     except DeadlineExceeded as exc:
         raise DeadlineExceeded(f"{where}: host_path {mount.host_path} does not answer within {DEADLINE:.0f} s") from exc
     except CrispError as exc:
         raise type(exc)(f"{where}: {exc}") from exc
 
 
-async def _probe(zygote: Zygote, path: str) -> str:
+async def _probe(zygote: Zygote, path: str, *, strict: bool) -> str:
     try:
         found = await zygote.run("probe", {"operation": "realpath", "path": path}, deadline=DEADLINE)
     except NotFound:
+        if strict:
+            raise NotFound(f"host_path {path} does not exist, and this node makes none (strict_host_paths)") from None
         found = await zygote.run("probe", {"operation": "mkdir", "path": path, "mode": 0o755}, deadline=DEADLINE)
     return str(found["path"])
 

@@ -42,6 +42,7 @@ def source_of(
         pod_annotations=tuple(handler.pod_annotations),
         ulimits=tuple(handler.ulimits),
         cdi_dirs=deps.cdi_dirs,
+        blockio_file=deps.blockio_file,
         device_ownership=handler.device_ownership_from_security_context,
         target_pid=_target_pid(deps, pod, config),
         facts=deps.facts,

@@ -95,6 +95,7 @@ def source(
         "pod_annotations": (),
         "ulimits": (),
         "cdi_dirs": (),
+        "blockio_file": "",
         "device_ownership": False,
         "target_pid": 0,
         "facts": facts(),

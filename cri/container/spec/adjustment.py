@@ -17,13 +17,14 @@ from core.api.nri_types_pb2 import (
     LinuxDevice,
     LinuxRdt,
     Mount,
-    OptionalString,
 )
 from core.errdefs import InvalidArgument
 from core.oci.devices import allow
+from core.oci.rdt import rdt_of_class
 from core.oci.runtime import Device
 from core.oci.user import User
 from cri.container.spec.cdi import inject_named
+from cri.container.spec.classes import named_blockio
 from cri.container.spec.mounts import in_order
 from cri.container.spec.resources import has_controller, unified_files, with_limits
 from cri.container.spec.source import Source
@@ -32,7 +33,7 @@ from cri.nri.limits import to_oci
 from cri.nri.spec import HOOKS, hook_document, io_priority_document, scheduler_document, seccomp_document
 
 _REMOVAL = "-"
-_UNKNOWN = {"net_devices", "memory_policy", "blockio_class"}
+_UNKNOWN = {"net_devices", "memory_policy"}
 _ROOT_PROPAGATION = {"rshared": ("rshared",), "rslave": ("rshared", "rslave")}
 """What the root's must be one of, for a mount with such an option."""
 
@@ -55,7 +56,7 @@ def adjust(spec: Any, adjustment: ContainerAdjustment, source: Source, user: Use
 
 def _adjust_linux(spec: Any, wanted: LinuxContainerAdjustment, source: Source) -> None:
     process, linux = spec["process"], spec["linux"]
-    asked = {descriptor.name for descriptor, _ in (*wanted.ListFields(), *wanted.resources.ListFields())}
+    asked = {descriptor.name for descriptor, _ in wanted.ListFields()}
     for field in _UNKNOWN & asked:
         raise InvalidArgument(f"NRI adjustment {field}: this release cannot do it")
     _adjust_devices(linux, wanted.devices)
@@ -89,8 +90,11 @@ def _adjust_resources(linux: Any, wanted: LinuxContainerAdjustment, source: Sour
     if "memory" in limits:
         _settle_swap(limits["memory"], counted=source.facts.swap)
     if resources.HasField("rdt_class"):
-        _adjust_rdt(linux, LinuxRdt(remove=True, clos_id=OptionalString(value=resources.rdt_class.value)))
+        _replace(linux, "intelRdt", rdt_of_class(name) if (name := resources.rdt_class.value) else {})
     linux["resources"] = with_limits(linux["resources"], limits)
+    if resources.HasField("blockio_class"):
+        name = resources.blockio_class.value
+        _replace(linux["resources"], "blockIO", named_blockio(source, name) if name else {})
     for rule in resources.devices:
         numbers = {name: getattr(rule, name).value for name in ("major", "minor") if rule.HasField(name)}
         kind = {"type": rule.type} if rule.type else {}
@@ -113,9 +117,13 @@ def _adjust_rdt(linux: Any, wanted: LinuxRdt) -> None:
         rdt["schemata"] = list(wanted.schemata.value)
     if wanted.HasField("enable_monitoring"):
         rdt["enableMonitoring"] = wanted.enable_monitoring.value
-    linux.pop("intelRdt", None)
-    if rdt:
-        linux["intelRdt"] = rdt
+    _replace(linux, "intelRdt", rdt)
+
+
+def _replace(document: Any, key: str, value: Any) -> None:
+    document.pop(key, None)
+    if value:
+        document[key] = value
 
 
 def _adjust_devices(linux: Any, wanted: Iterable[LinuxDevice]) -> None:

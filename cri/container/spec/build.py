@@ -11,6 +11,7 @@ from core.oci.user import User
 from core.sandbox.controller import IdMapping as Line
 from cri.container.spec.annotations import spec_annotations
 from cri.container.spec.cdi import inject_devices
+from cri.container.spec.classes import blockio, rdt
 from cri.container.spec.devices import devices
 from cri.container.spec.mounts import is_mounted, mounts
 from cri.container.spec.namespaces import namespaces
@@ -59,6 +60,8 @@ def _linux(source: Source, user: User, all_mounts: list[Mount]) -> Linux:
     nodes, rules = devices(source, user, own_dev=not is_mounted(source, "/dev"))
     limits = resources(source.config.linux.resources, source.facts)
     limits["devices"] = rules
+    if throttled := blockio(source):
+        limits["blockIO"] = throttled
     document = Linux(
         cgroupsPath=cgroup_path(source),
         namespaces=namespaces(source),
@@ -73,6 +76,8 @@ def _linux(source: Source, user: User, all_mounts: list[Mount]) -> Linux:
         document["uidMappings"], document["gidMappings"] = [_mapping(users.uids)], [_mapping(users.gids)]
     if profile := seccomp_profile(source):
         document["seccomp"] = profile
+    if share := rdt(source):
+        document["intelRdt"] = share
     return document
 
 

@@ -73,6 +73,8 @@ class Source:
     """The handler's, like `nofile=1024:4096`."""
     cdi_dirs: tuple[str, ...]
     """Where vendors describe their devices; those in the last one count most."""
+    blockio_file: str
+    """Where block I/O classes are described, "" for none."""
     device_ownership: bool
     """Whether devices belong to the container's user."""
     target_pid: int

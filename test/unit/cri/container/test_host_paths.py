@@ -28,9 +28,9 @@ class Prober:
         return run_job(args, (), lambda _: None)
 
 
-async def resolve(prober: Prober, *paths: str) -> Mapping[str, str]:
+async def resolve(prober: Prober, *paths: str, strict: bool = False) -> Mapping[str, str]:
     mounts = [api.Mount(host_path=path, container_path=f"/{number}") for number, path in enumerate(paths)]
-    return await host_paths(prober, api.ContainerConfig(mounts=mounts))  # type: ignore[arg-type]
+    return await host_paths(prober, api.ContainerConfig(mounts=mounts), strict=strict)  # type: ignore[arg-type]
 
 
 async def test_what_the_kernel_knows_needs_no_process(tmp_path: Path) -> None:
@@ -49,6 +49,13 @@ async def test_what_is_missing_is_made_where_it_cannot_hang_us(tmp_path: Path) -
     assert found == {"/0": str(tmp_path / "a/b")}
     assert (tmp_path / "a/b").is_dir()
     assert prober.asked == ["realpath", "mkdir"]
+
+
+async def test_what_is_missing_is_refused_where_the_node_is_strict(tmp_path: Path) -> None:
+    os.stat(tmp_path)
+    with pytest.raises(NotFound, match=r"mount /1: host_path .*/gone does not exist"):
+        await resolve(Prober(), str(tmp_path), str(tmp_path / "gone"), strict=True)
+    assert not (tmp_path / "gone").exists()
 
 
 async def test_a_path_that_does_not_answer_is_named(tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ def test_process_and_security_are_as_wanted() -> None:
     [
         ({"linux": {"net_devices": {"eth1": {"name": "eth0"}}}}, "net_devices"),
         ({"linux": {"memory_policy": {"mode": "MPOL_BIND"}}}, "memory_policy"),
-        ({"linux": {"resources": {"blockio_class": {"value": "slow"}}}}, "blockio_class"),
+        ({"linux": {"resources": {"blockio_class": {"value": "slow"}}}}, "blockio class 'slow'"),
+        ({"linux": {"resources": {"rdt_class": {"value": "gold"}}}}, "RDT class 'gold'"),
         ({"args": ["a\0b"]}, "NUL"),
         ({"CDI_devices": [{"name": "vendor.com/none=1"}]}, "vendor.com/none=1"),
     ],
