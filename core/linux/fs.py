@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import struct
 from dataclasses import dataclass
 
 from core.linux.libc import check, function
@@ -14,6 +16,11 @@ RENAME_WHITEOUT = 4
 
 FALLOC_FL_KEEP_SIZE = 1
 FALLOC_FL_PUNCH_HOLE = 2
+
+FS_TOPDIR_FL = 0x00020000  # linux/fs.h; chattr(1), "T"
+_FS_IOC_GETFLAGS = 0x80086601  # of the 64-bit architectures; the argument is an int all the same
+_FS_IOC_SETFLAGS = 0x40086602
+_INT = struct.Struct("i")
 
 OVERLAYFS_SUPER_MAGIC = 0x794C7630  # linux/magic.h
 TMPFS_MAGIC = 0x01021994
@@ -73,6 +80,17 @@ def statfs(path: str) -> Statfs:
 def syncfs(fd: int) -> None:
     """Write out the whole filesystem that `fd` is on."""
     check(_syncfs(fd), "syncfs")
+
+
+def get_flags(fd: int) -> int:
+    """The FS_*_FL of an inode. ENOTTY or EOPNOTSUPP where the filesystem has none."""
+    (flags,) = _INT.unpack(fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(_INT.size)))
+    return int(flags)
+
+
+def set_flags(fd: int, flags: int) -> None:
+    """Replace them all."""
+    fcntl.ioctl(fd, _FS_IOC_SETFLAGS, _INT.pack(flags))
 
 
 def renameat2(olddirfd: int, oldpath: str, newdirfd: int, newpath: str, flags: int) -> None:

@@ -209,6 +209,12 @@ def test_what_cannot_be_deleted_is_in_nobodys_way_and_tried_again(snapshots, tmp
     assert os.listdir(tmp_path / "snapshots") == []
 
 
+def test_a_filesystem_without_inode_flags_will_do(tmp_path, mounted):
+    store = OverlaySnapshotter(f"{mounted([Mount(type='ramfs', source='ramfs', options=())])}/snapshots")
+    layer(store, "base", x="1")
+    assert names(store) == ["base"]
+
+
 def test_walk_lists_children_after_their_parents(snapshots):
     layer(snapshots, "z")
     layer(snapshots, "m", "z")

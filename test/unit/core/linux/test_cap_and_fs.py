@@ -33,3 +33,15 @@ def test_fallocate_reserves_without_growing(tmp_path):
         status = os.fstat(file.fileno())
     assert status.st_size == 0
     assert status.st_blocks * 512 >= 1 << 20
+
+
+def test_flags_of_an_inode_are_set_and_read(tmp_path):
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        before = fs.get_flags(fd)
+        fs.set_flags(fd, before | fs.FS_TOPDIR_FL)
+        assert fs.get_flags(fd) == before | fs.FS_TOPDIR_FL
+    except OSError:
+        pytest.skip("this filesystem has no such flag")
+    finally:
+        os.close(fd)
