@@ -29,6 +29,7 @@ COMMANDS = {
     "stats": "cri.cli.stats:stats",
     "stop": "cri.cli.lifecycle:stop",
     "stopp": "cri.cli.lifecycle:stop_pods",
+    "top": "cri.cli.top:top",
     "trace": "cri.cli.trace:trace",
 }
 """Command → module:function. A module is imported when its command is used: rich alone takes 60 ms."""

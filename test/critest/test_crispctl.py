@@ -176,3 +176,22 @@ def test_a_daemon_that_has_gone_is_said_with_what_helps(ctl: Crispctl, node: Nod
     assert "start crispd" in ctl.fails("ps")
     assert "start crispd" in ctl.fails("pull", node.image)
 
+
+
+def test_top_shows_pods_with_their_containers_again_and_again(ctl: Crispctl, pods: Pods) -> None:
+    pod, container = pods.start("while true; do :; done")
+    lines = ctl("top", "--count", "2", "--interval", "0.5").splitlines()
+    half = len(lines) // 2
+    assert lines[0].split()[:4] == ["NAME", "ID", "CPU", "%"]
+    [whole] = [line.split() for line in lines[half:] if pod[:13] in line]
+    [part] = [line.split() for line in lines[half:] if container[:13] in line]
+    assert whole[0] == "test/pod"
+    assert part[0] == "main"
+    assert float(part[2]) > 5
+    looks = [json.loads(line) for line in ctl("top", "--count", "2", "--interval", "0.1", "--json").splitlines()]
+    assert [look["stats"][0]["attributes"]["id"] for look in looks] == [pod, pod]
+    terminal, process = on_terminal(ctl, "stats", "--watch", "0.1")
+    read_until(terminal, container[:13].encode())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0
+    terminal.close()
