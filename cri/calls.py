@@ -78,9 +78,9 @@ class Calls:
         """The calls on the pod, in the order of their starts. `subjects`: its id, its name, its images."""
         return self._times(lambda key, _: key[0] in subjects)
 
-    def slow(self) -> list[CallTimes]:
-        """All that took, or have taken, more than SLOW seconds."""
-        return self._times(lambda _, call: call.seconds() > SLOW)
+    def under_way(self) -> list[Call]:
+        """Those that have taken more than SLOW seconds and go on, the slowest first."""
+        return sorted((call for call in self._running if call.seconds() > SLOW), key=lambda call: call.started)
 
     def _times(self, wanted: Callable[[_Key, Call], bool]) -> list[CallTimes]:
         every = [*self._kept.items(), *((key, call) for call, key in self._running.items() if call.steps)]

@@ -23,6 +23,7 @@ from cri import api, compose, watchdog
 from cri.calls import Calls
 from cri.config import Config
 from cri.container.plugins import PluginRuntime
+from cri.doctor import Doctor
 from cri.events.events import Events
 from cri.events.feed import Feed
 from cri.features import find_features
@@ -155,6 +156,7 @@ class Daemon:
         )
         images = ImageService(compose.image_deps(self._config, self._core, self._stats))
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, images), *self._core.images.services]
+        services.append((api.DOCTOR, self._doctor()))
         self._server = make_server(
             self._config.grpc.address, services, telemetry=self._telemetry, calls=self._calls
         )
@@ -202,6 +204,16 @@ class Daemon:
             node = {"reason": "not tried"}
         directory = os.path.join(self._config.state, "features")
         await find_features(handlers, directory, self._features, users=not node["reason"])
+
+    def _doctor(self) -> Doctor:
+        return Doctor(
+            sandboxes=self._sandboxes,
+            containers=self._containers,
+            calls=self._calls,
+            problems=self._core.problems,
+            served=self._core.shims.serves,
+            root=self._config.root,
+        )
 
     def _pod_of(self, container_id: str) -> str:
         container = self._containers.containers.find(container_id)

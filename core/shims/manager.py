@@ -123,6 +123,10 @@ class ShimManager:
         failpoint("shim.remove.swept")
         await asyncio.to_thread(directory.remove)
 
+    def serves(self, sandbox_id: str) -> bool:
+        """Whether a shim of this sandbox is known to run."""
+        return sandbox_id in self._shims
+
     @property
     def running(self) -> int:
         """How many shims are known to run."""

@@ -20,9 +20,8 @@ MAX_MESSAGE = 16 << 20
 DEADLINE = 120.0
 """Seconds that a call may take: the kubelet's runtimeRequestTimeout."""
 
-_METHODS: dict[str, MethodDescriptor] = {
-    method.name: method for service in (api.RUNTIME_SERVICE, api.IMAGE_SERVICE) for method in service.methods
-}
+_SERVICES = (api.RUNTIME_SERVICE, api.IMAGE_SERVICE, api.DOCTOR)
+_METHODS: dict[str, MethodDescriptor] = {method.name: method for service in _SERVICES for method in service.methods}
 
 
 class CallFailed(click.ClickException):

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
+from core.errdefs import Unavailable
 from core.failpoint import failpoint
 from core.log import get_logger
 from cri.container.deps import ContainerDeps
@@ -30,6 +31,9 @@ class Leftovers:
     attached: Collection[str]
     """With or without a record: which pods have ended is known only when all are recovered."""
 
+    def __bool__(self) -> bool:
+        return bool(self.sandboxes or self.bundles or self.files or self.attached)
+
 
 async def find_leftovers(sandboxes: SandboxDeps, containers: ContainerDeps) -> Leftovers:
     """Take stock, when the records are loaded and nothing new is made yet."""
@@ -40,6 +44,25 @@ async def find_leftovers(sandboxes: SandboxDeps, containers: ContainerDeps) -> L
         bundles=set(containers.bundles.ids()) - known,
         files=set(sandboxes.files.list()) - pods,
         attached=sandboxes.network.held(),
+    )
+
+
+async def find_leftovers_now(sandboxes: SandboxDeps, containers: ContainerDeps, patience: float) -> Leftovers:
+    """The same while requests are served. What is being made has no record yet: so who makes it is waited for, and what
+    still has none then is left over. Removals forget the record last.
+
+    Raises Unavailable when a request under way does not end within `patience` seconds.
+    """
+    stock = await find_leftovers(sandboxes, containers)
+    if not await sandboxes.operations.wait_present(patience):
+        raise Unavailable("pods or containers are being made: what is left over is not known until that has ended")
+    pods = {pod.id: pod for pod in sandboxes.sandboxes.list()}
+    known = {container.id for container in containers.containers.list()}
+    return Leftovers(
+        sandboxes=set(stock.sandboxes) - pods.keys(),
+        bundles=set(stock.bundles) - known,
+        files=set(stock.files) - pods.keys(),
+        attached={one for one in stock.attached if one not in pods or pods[one].stopped},
     )
 
 

@@ -88,6 +88,11 @@ class Operations:
         if operation and operation.result.done():
             del self._by_name[name]
 
+    async def wait_present(self, seconds: float) -> bool:
+        """Wait for those that run now, not for those that begin meanwhile; whether all have ended within `seconds`."""
+        present = [operation.result for operation in self._by_name.values() if not operation.result.done()]
+        return not present or not (await asyncio.wait(present, timeout=seconds))[1]
+
     async def wait_idle(self) -> None:
         """Return when no operation runs."""
         while pending := [operation.result for operation in self._by_name.values() if not operation.result.done()]:
