@@ -18,9 +18,12 @@ from core.images.blocking import Blocking
 from core.images.holds import Holds
 from core.images.images import Image, ImageStore
 from core.images.layers import EXTRACT
+from core.log import get_logger
 from core.snapshots.snapshotter import Kind, SnapshotInfo, Snapshotter
 from core.telemetry import SILENT, Telemetry, timed
 from core.types import Digest
+
+log = get_logger(__name__)
 
 INGEST_LIFE = 24 * 3600.0  # seconds that a broken-off transfer is kept for a pull to go on with, as the peers do
 _CHAIN_ID = "sha256:"  # what names of layers begin with; other committed snapshots are somebody else's
@@ -72,12 +75,17 @@ class Collector:
             return await self._remove(blob, partial(self._content.delete, blob))
 
     async def _remove(self, name: str, remove: Callable[[], None]) -> bool:
-        """Unless somebody needs it by now: pulls go on while other things are removed."""
+        """Unless somebody needs it by now: pulls go on while other things are removed. What the disk will not let go
+        is left to the next collection."""
         if name in self._holds or any(name in names_of(image) for image in self._images.list()):
             return False
         with self._holds.removing(name), contextlib.suppress(NotFound, FailedPrecondition):
-            await self._blocking(remove)
-            failpoint("image.collect.removed")
+            try:
+                await self._blocking(remove)
+                failpoint("image.collect.removed")
+            except OSError as exc:
+                log.warning("not collected", name=name, error=exc)
+                return False
         return True
 
     def _unneeded_layers(self, needed: AbstractSet[str]) -> list[str]:

@@ -186,7 +186,7 @@ class CniNetwork:
             with step("attachment"):
                 await self._blocking(self._files.put_results, attached)
             failpoint("cni.add.cached")
-        except CrispError:
+        except Exception:
             await self._undo(attachment.pod_id)
             raise
         except asyncio.CancelledError:

@@ -2,7 +2,8 @@
 
 An exit can be learnt three times: from the shim's event, which it repeats until it is taken; from the task's state when
 a shim is adopted; from the exit record in the bundle when the shim is dead. And an event can come too late, from a task
-that was deleted meanwhile. So an exit counts only for a task that is known, by its pid, and only the first time.
+that was deleted meanwhile. So an exit counts only for a task that is known, by its pid, and only the first time. What
+comes before that pid is known waits for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.log import get_logger
 from core.shim.record import FILE, ExitRecord
@@ -29,6 +30,8 @@ class Expected:
     pid: int
     """ANY_PID while it is not known."""
     told: bool = False
+    early: list[TaskExit] = field(default_factory=list)
+    """Exits that came before the pid was known: its own, or of a task before it."""
 
 
 class Exits:
@@ -48,9 +51,13 @@ class Exits:
         self._tasks.setdefault(container_id, Expected(bundle=bundle, pid=ANY_PID))
 
     def identify(self, container_id: str, pid: int) -> None:
-        """The expected task's process is `pid`."""
-        if container_id in self._tasks:
-            self._tasks[container_id].pid = pid
+        """The expected task's process is `pid`. Tells its exit if that was faster."""
+        task = self._tasks.get(container_id)
+        if task:
+            task.pid = pid
+            early, task.early = task.early, []
+            for exit_ in early:
+                self.tell(exit_)
 
     def forget(self, container_id: str) -> Expected | None:
         """Tell nothing of it any more; returns what `restore` takes. Idempotent."""
@@ -64,7 +71,10 @@ class Exits:
     def tell(self, exit_: TaskExit) -> None:
         """Tell subscribers, unless they know or it is no task that is expected."""
         task = self._tasks.get(exit_.container_id)
-        if task is None or task.told or task.pid not in (ANY_PID, exit_.pid):
+        if task and task.pid == ANY_PID:
+            task.early.append(exit_)
+            return
+        if task is None or task.told or task.pid != exit_.pid:
             log.debug("exit not told", container_id=exit_.container_id, pid=exit_.pid)
             return
         task.told = True

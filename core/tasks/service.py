@@ -205,6 +205,7 @@ class ShimTasks:
             self._exits.expect_earlier(container_id, bundle)
             exit_ = self._exits.recorded(container_id)
             if exit_:
+                self._exits.identify(container_id, exit_.pid)
                 self._exits.tell(exit_)
 
     def _streams(self, sandbox_id: str) -> str:

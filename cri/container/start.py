@@ -7,8 +7,9 @@ created one is deleted and the container can be started again.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
-from core.errdefs import CrispError, FailedPrecondition, NotFound
+from core.errdefs import AlreadyExists, FailedPrecondition, NotFound
 from core.failpoint import failpoint
 from core.log import get_logger
 from core.tasks.tasks import TaskIO
@@ -43,7 +44,7 @@ async def _start_locked(deps: ContainerDeps, container_id: str) -> None:
 async def _start(deps: ContainerDeps, container: Container) -> None:
     try:
         await _run_task(deps, container)
-    except CrispError as exc:
+    except Exception as exc:
         now = max(deps.clock(), container.created_at)
         await deps.exits.record(
             replace(
@@ -71,7 +72,7 @@ async def _run_task(deps: ContainerDeps, container: Container) -> None:
         terminal=config.tty,
         owner=users.root if users else (0, 0),
     )
-    pid = await deps.tasks.create(container.sandbox_id, container.id, deps.bundles.path(container.id), io=io)
+    pid = await _create_task(deps, container, io)
     failpoint("container.start.created")
     try:
         started = replace(container, pid=pid, started_at=max(deps.clock(), container.created_at))
@@ -81,10 +82,19 @@ async def _run_task(deps: ContainerDeps, container: Container) -> None:
         await deps.tasks.start(container.sandbox_id, container.id)
         failpoint("container.start.started")
         await deps.nri.started(started)
-    except CrispError:
+    except Exception:
         await delete_task(deps, container)
         raise
     log.info("container started", container_id=container.id, pid=pid)
+
+
+async def _create_task(deps: ContainerDeps, container: Container, io: TaskIO) -> int:
+    create = partial(deps.tasks.create, container.sandbox_id, container.id, deps.bundles.path(container.id), io=io)
+    try:
+        return await create()
+    except AlreadyExists:  # a start was cut off, and its pod is not recovered yet; this one never ran
+        await delete_task(deps, container)
+        return await create()
 
 
 async def delete_task(deps: ContainerDeps, container: Container) -> None:

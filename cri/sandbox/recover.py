@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Iterable
@@ -89,6 +90,12 @@ class _Recovery:
         return True
 
     async def _adopt(self, pod: PodSandbox) -> None:
+        async with contextlib.AsyncExitStack() as held:  # nobody starts what is being looked at
+            for container in self._living():
+                await held.enter_async_context(self._containers.locks.hold(container.id))
+            await self._adopt_locked(pod)
+
+    async def _adopt_locked(self, pod: PodSandbox) -> None:
         if not self._rebooted and await self._containers.tasks.adopt(pod.id):
             failpoint("recover.pod.adopted")
             for container in self._living():

@@ -29,6 +29,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -65,6 +66,8 @@ _OTHERS_STEPS = {"builtin": "cni.", "cni": "bridge."}
 _RECOVERY = ("recover.", "sweep.")
 _ABOUT_SHIMS = {"shim.start.directory", "shim.start.forked", "shim.remove.ended", "shim.remove.swept"}
 """Steps of crispd."""
+_CANNOT_FAIL = {"snapshot.prepare.renamed", "snapshot.commit.renamed", "image.remove.forgotten"}
+"""Steps behind which nothing asks the disk for anything until the caller hears of the success."""
 _DEAF = {"container.stop.killed"}
 """Steps that are taken only when a container does not end by itself."""
 
@@ -157,24 +160,41 @@ class Rig:
         begun = time.monotonic() - _kept_waiting(os.getpid())
         self.client = self.node.launch(self.trigger.setting)
         assert self.node.process
-        while True:
-            try:
-                self.client.wait_ready(0.1)
-                break
-            except grpc.FutureTimeoutError:
-                if self.node.process.poll() is not None:
-                    raise Crashed from None
+        while not _listens(self.node.base / "run/crisp.sock"):
+            if self.node.process.poll() is not None:
+                raise Crashed
+            time.sleep(0.01)  # between looks at the condition
+        try:
+            self.client.Version(api.VersionRequest())
+        except grpc.RpcError:
+            raise Crashed from None
         took = time.monotonic() - begun - _kept_waiting(os.getpid()) - _kept_waiting(self.node.process.pid)
         return [f"I1: CRI answers after {took:.2f} s"] if took > ANSWER else []
+
+    def reset(self) -> None:
+        """Let what has gone wrong in one round not go wrong again in the next."""
+        self.node.end(signal.SIGKILL)
+        self.restart()
+        for pod in self.client.ListPodSandbox(api.ListPodSandboxRequest()).items:
+            if pod.id != self.witness.pod:
+                self.client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod.id))
 
     def end(self) -> None:
         """Leave the node as it was before."""
         self.client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=self.witness.pod))
-        wait_until(lambda: not strays(self.node, self.client, self.before), "all is removed", 10)
         self.client.close()
         self.node.end(signal.SIGTERM)
         for directory in Path("/sys/fs/cgroup").glob(f"*/{self.node.cgroup}"):
             directory.rmdir()
+
+
+def _words(failure: Exception) -> str:
+    return str(failure.details()) if isinstance(failure, grpc.Call) else repr(failure)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _kept_waiting(pid: int) -> float:
@@ -197,11 +217,10 @@ class Round:
     def run(self) -> None:
         kubelet = self._kubelet
         self._arm()
-        for verb in (kubelet.pull, kubelet.run, kubelet.exec, kubelet.run_to_end):
-            self._repeat(verb)
+        lived = all(map(self._repeat, (kubelet.pull, kubelet.run, kubelet.exec, kubelet.run_to_end)))
         self._look()
-        if not any(point.kills_shim for point in self.hit):
-            self._judge(*kubelet.outcome())
+        if lived and not any(point.kills_shim for point in self.hit):
+            self._repeat(self._judge)
         for verb in (kubelet.remove, kubelet.remove_image):
             self._repeat(verb)
         self._look()
@@ -209,13 +228,15 @@ class Round:
         self._settle()
         self.problems += self._rig.witness.problems(self._rig.client)
 
-    def _judge(self, code: int, log: list[str]) -> None:
+    def _judge(self) -> None:
+        code, log = self._kubelet.outcome()
         if code != EXIT_CODE:
             self.problems.append(f"I6: exit code {code}")
         if log != [f"line {number}" for number in range(LINES)]:
             self.problems.append(f"I7: {len(log)} lines")
 
-    def _repeat(self, verb: Callable[[], None]) -> None:
+    def _repeat(self, verb: Callable[[], None]) -> bool:
+        """Whether it succeeded in the end."""
         for attempt in range(1, TRIES + 2):
             try:
                 verb()
@@ -223,10 +244,11 @@ class Round:
             except Failure as exc:
                 self._recover()
                 if attempt > TRIES:
-                    self.problems.append(f"I3: {verb.__name__} fails after {TRIES} tries: {exc}")
-                    return
+                    self.problems.append(f"I3: {verb.__name__} fails after {TRIES} tries: {_words(exc)}")
+                    return False
         if self._kubelet.workloads() > 1:
             self.problems.append("I4: two workloads")
+        return True
 
     def _arm(self) -> None:
         if self._points:
@@ -240,15 +262,22 @@ class Round:
             self._armed = None
 
     def _recover(self) -> None:
-        """Bring the daemon back if it has died; the next point is armed before it starts."""
-        while not self._rig.answers():
-            self._look()
-            if self._armed or not self.hit:
-                self.problems.append("the daemon has ended by itself")
-            self._arm()
-            with contextlib.suppress(Crashed):
-                self.problems += self._rig.restart()
-        self._kubelet.client = self._rig.client
+        """Let the daemon have seen to what has died, or bring it back itself."""
+        while True:
+            while not self._rig.answers():
+                self._bring_back()
+            self._kubelet.client = self._rig.client
+            with contextlib.suppress(grpc.RpcError):  # it has died of the next point
+                return wait_until(self._kubelet.is_pod_alive, "the death of a shim is noticed")
+
+    def _bring_back(self) -> None:
+        """The next point is armed before the daemon starts."""
+        self._look()
+        if self._armed or not self.hit:
+            self.problems.append("the daemon has ended by itself")
+        self._arm()
+        with contextlib.suppress(Crashed):
+            self.problems += self._rig.restart()
 
     def _settle(self) -> None:
         """Exits and deaths are seen to in the background: wait for what must become true."""
@@ -279,6 +308,7 @@ def crash(base: Path, network: str, rounds: list[list[Point]], report: Callable[
             if one.problems:
                 log = _keep(base / "crispd.log")
                 report([f"{' then '.join(point.armed for point in points)}: {each} ({log})" for each in one.problems])
+                rig.reset()
         rig.end()
     return hit
 
@@ -312,6 +342,8 @@ def work(arguments: argparse.Namespace) -> int:
     """One node's share, in this process; its last line is what `lead` adds up."""
     network = NETWORKS[arguments.node % len(NETWORKS)]
     names = [name for name in failpoints() if not name.startswith(_OTHERS_STEPS[network]) and arguments.only in name]
+    if arguments.action != "kill":
+        names = [name for name in names if name not in _CANNOT_FAIL]
     choose = random.Random(f"{arguments.seed} {arguments.node}")
     rounds = random_rounds(arguments.points, names, arguments.action, choose)
     violations: list[str] = []
@@ -321,7 +353,7 @@ def work(arguments: argparse.Namespace) -> int:
         for problem in problems:
             print(f"node {arguments.node}: {problem}", flush=True)
 
-    with tempfile.TemporaryDirectory() as base:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as base:
         (Path(base) / "registry").mkdir()
         (Path(base) / "logs").mkdir()
         hit = crash(Path(base), network, rounds, report)

@@ -88,6 +88,29 @@ def test_a_shim_that_hangs_delays_neither_the_start_nor_other_pods_and_can_be_en
         assert alive(again, other)
 
 
+def test_a_container_whose_start_was_cut_off_is_started_while_its_pod_is_still_being_recovered(
+    client: CriClient, node: Node, pods: Pods
+) -> None:
+    sandbox = node.pod()
+    pod = pods.run(sandbox)
+    container = pods.create(pod, sandbox, node.container("sleep 1000"))
+    node.end(signal.SIGTERM)
+    start = api.StartContainerRequest(container_id=container)
+    with node.start("container.start.created=kill") as again, pytest.raises(grpc.RpcError):
+        again.StartContainer(start)
+    assert node.process
+    node.process.wait()
+    os.kill(shim_of(pod), signal.SIGSTOP)
+    with node.start() as again, ThreadPoolExecutor(1) as threads:
+        starting = threads.submit(again.StartContainer, start)
+        wait_until(lambda: "does not answer" in (node.base / "crispd.log").read_text(), "its recovery is tried")
+        os.kill(shim_of(pod), signal.SIGCONT)
+        starting.result()
+        assert alive(again, container)
+        again.StopContainer(api.StopContainerRequest(container_id=container, timeout=0))
+        assert (status(again, container).state, status(again, container).exit_code) == (EXITED, 137)
+
+
 def test_a_record_that_makes_no_sense_costs_no_container_its_life(client: CriClient, node: Node, pods: Pods) -> None:
     (pod, container), (_, other) = (pods.start("sleep 1000") for _ in range(2))
     pid = pid_of(client, container)

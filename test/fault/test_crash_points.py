@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,16 @@ POINTS = 24
 
 @pytest.mark.timeout(300)
 def test_nothing_is_lost_left_or_doubled_by_crashes_at_random_steps() -> None:
-    command = [sys.executable, Path(__file__).with_name("crash.py"), "--points", str(POINTS)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, stdin=subprocess.DEVNULL)
+    command = [sys.executable, Path(__file__).with_name("crash.py"), "--points", str(POINTS), "--nodes", "2"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": f"{root}:{root / 'test'}"},
+    )
     assert done.returncode == 0, done.stdout + done.stderr

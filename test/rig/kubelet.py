@@ -12,6 +12,7 @@ import grpc
 from cri import api
 from rig.cri_client import CriClient
 from rig.node import Node
+from rig.processes import shims_of
 
 GRACE = 1
 """Seconds to end in, which a deaf container lets pass."""
@@ -88,6 +89,10 @@ class Kubelet:
     def remove_image(self) -> None:
         self._call("RemoveImage", image=api.ImageSpec(image=self._node.image))
 
+    def is_pod_alive(self) -> bool:
+        """Whether each ready pod has a shim: the death of one takes the daemon a moment, and a kubelet longer."""
+        return all(shims_of(pod.id) for pod in self._pods() if pod.state == api.PodSandboxState.SANDBOX_READY)
+
     def workloads(self) -> int:
         """Processes that are the first of the container that runs on."""
         found = 0
@@ -113,7 +118,7 @@ class Kubelet:
         for container in self._containers():
             if container.metadata.name != name or container.pod_sandbox_id != pod:
                 continue
-            if container.state in wanted:
+            if container.state in wanted and self._status(container.id).reason != "StartError":
                 return str(container.id)
             if container.state == CREATED:
                 self._call("StartContainer", container_id=container.id)

@@ -13,7 +13,8 @@ def shim_of(sandbox_id: str) -> int:
 
 def shims_of(sandbox_id: str) -> list[int]:
     """The pids of the shims of a sandbox: one while it lives, none when it is gone."""
-    return [pid for pid, title in _titles() if title == f"crisp-shim {sandbox_id}"]
+    titled = (pid for pid, title in _titles() if title == f"crisp-shim {sandbox_id}")
+    return [pid for pid in titled if _name(pid) != "crisp-init"]  # which is a fork of it and shows the same title
 
 
 def zygote_of(daemon: int) -> int | None:
@@ -38,6 +39,14 @@ def _titles() -> Iterator[tuple[int, str]]:
             yield int(entry.name), (entry / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
         except OSError:
             continue
+
+
+def _name(pid: int) -> str:
+    """"" when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _parent(pid: int) -> int:
