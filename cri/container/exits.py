@@ -49,12 +49,16 @@ class Exits:
         container = self._containers.find(container_id)
         if container is not None:
             log.info("container exited", container_id=container_id, code=container.exit_code, reason=container.reason)
+        self.wake(container_id)
+
+    def wake(self, container_id: str) -> None:
+        """End the waits for the exit of a container that does not run, whether it ever has."""
         waiting = self._waiting.pop(container_id, None)
         if waiting:
             waiting.set()
 
     async def wait_exited(self, container_id: str) -> None:
-        """Wait until the container's record says EXITED, or is gone."""
+        """Wait until the container's record says EXITED, is gone, or it turns out that it never ran."""
         container = self._containers.find(container_id)
         if container is not None and not container.finished_at:
             with step("exit of the container"):

@@ -43,6 +43,7 @@ async def recover_container(deps: ContainerDeps, container: Container) -> None:
         await delete_task(deps, container)
         failpoint("recover.container.reset")
         await deps.containers.put(replace(container, started_at=0, pid=0, lost=False))
+        deps.exits.wake(container.id)
     elif status.state is TaskState.STOPPED:
         exit_ = status.exit
         await (deps.exits.record(exited(container, exit_)) if exit_ else end_container(deps, container, UNKNOWN_EXIT))

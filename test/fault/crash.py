@@ -58,6 +58,8 @@ ANSWER = 2.5
 """Seconds to the first answer (I1), not counting those in which other processes had the processors: one from when the
 daemon's modules are loaded, which takes half a second here, twice that on a bad day."""
 TRIES = 3
+BACKOFF = 0.5
+"""Seconds between them: a kubelet waits longer."""
 SKIPS = (0, 0, 0, 0, 0, 0, 1, 2)
 """Passings to let go by: most steps are taken once or twice in a pod's life."""
 NETWORKS = ("builtin", "cni")
@@ -246,6 +248,7 @@ class Round:
                 if attempt > TRIES:
                     self.problems.append(f"I3: {verb.__name__} fails after {TRIES} tries: {_words(exc)}")
                     return False
+                time.sleep(BACKOFF)
         if self._kubelet.workloads() > 1:
             self.problems.append("I4: two workloads")
         return True

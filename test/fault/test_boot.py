@@ -111,6 +111,26 @@ def test_a_container_whose_start_was_cut_off_is_started_while_its_pod_is_still_b
         assert (status(again, container).state, status(again, container).exit_code) == (EXITED, 137)
 
 
+def test_a_container_whose_start_was_cut_off_is_stopped_at_once_when_it_turns_out_not_to_run(
+    client: CriClient, node: Node, pods: Pods
+) -> None:
+    sandbox = node.pod()
+    pod = pods.run(sandbox)
+    container = pods.create(pod, sandbox, node.container("trap '' TERM; sleep 1000"))
+    node.end(signal.SIGTERM)
+    with node.start("container.start.recorded=kill") as again, pytest.raises(grpc.RpcError):
+        again.StartContainer(api.StartContainerRequest(container_id=container))
+    assert node.process
+    node.process.wait()
+    os.kill(shim_of(pod), signal.SIGSTOP)
+    with node.start() as again, ThreadPoolExecutor(1) as threads:
+        stopping = threads.submit(again.StopContainer, api.StopContainerRequest(container_id=container, timeout=5))
+        wait_until(lambda: "does not answer" in (node.base / "crispd.log").read_text(), "its recovery is tried")
+        os.kill(shim_of(pod), signal.SIGCONT)
+        stopping.result()
+        assert status(again, container).state != RUNNING
+
+
 def test_a_record_that_makes_no_sense_costs_no_container_its_life(client: CriClient, node: Node, pods: Pods) -> None:
     (pod, container), (_, other) = (pods.start("sleep 1000") for _ in range(2))
     pid = pid_of(client, container)
