@@ -49,30 +49,35 @@ class Client:
 
     def begin(self, rpc: str, request: Message, timeout: float | None = None) -> grpc.Future[Any]:
         """Start a call; `result` takes its response."""
-        started: grpc.Future[Any] = self._stub(rpc, self._channel.unary_unary).future(request, timeout=timeout)
+        started: grpc.Future[Any] = self.callable(_METHODS[rpc]).future(request, timeout=timeout)
         return started
 
     def stream(self, rpc: str, request: Message) -> Iterator[Any]:
         """The responses as they come, until the daemon ends it. Raises CallFailed."""
         try:
-            yield from self._stub(rpc, self._channel.unary_stream)(request)
+            yield from self.callable(_METHODS[rpc])(request)
         except grpc.RpcError as error:
-            raise self._failure(error) from None
+            raise self.failure(error) from None
 
-    def _stub(self, rpc: str, make: Callable[..., Any]) -> Any:
-        method = _METHODS[rpc]
-        return make(
-            f"/{method.containing_service.full_name}/{rpc}",
+    def callable(self, method: MethodDescriptor) -> Any:
+        """What calls `method`, as gRPC has it."""
+        return self._make(method)(
+            f"/{method.containing_service.full_name}/{method.name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
+
+    def _make(self, method: MethodDescriptor) -> Callable[..., Any]:
+        if method.client_streaming:
+            return self._channel.stream_stream
+        return self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
 
     def result(self, call: grpc.Future[Any]) -> Any:
         """Wait for the response of a call that `begin` started; an interrupt cancels it. Raises CallFailed."""
         try:
             return call.result()
         except grpc.RpcError as error:
-            raise self._failure(error) from None
+            raise self.failure(error) from None
         except KeyboardInterrupt:
             call.cancel()
             raise
@@ -86,7 +91,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _failure(self, error: Any) -> CallFailed:
+    def failure(self, error: Any) -> CallFailed:
         """What to tell of a failed call. UNAVAILABLE is the daemon's word, too: so whether it is there is tried."""
         code: grpc.StatusCode = error.code()
         if code is grpc.StatusCode.UNAVAILABLE and (reason := _unreachable(self._path)):

@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": "cri.cli.doctor:doctor",
     "events": "cri.cli.events:events",
     "exec": "cri.cli.execute:execute",
+    "image": "cri.cli.image:image",
     "images": "cri.cli.images:images",
     "info": "cri.cli.inspection:info",
     "inspect": "cri.cli.inspection:inspect",

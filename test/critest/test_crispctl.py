@@ -41,6 +41,7 @@ def test_every_command_that_the_readme_shows_works(ctl: Crispctl, client: CriCli
     shown = {}
     for words in commands:
         arguments = [node.image if word.startswith("docker.io/") else word for word in words]
+        arguments = [word.replace("/tmp/", f"{node.base}/") for word in arguments]
         shown[" ".join(words)] = ctl(*arguments)
         if words[0] == "run":
             node.sandboxes.update(pod["id"] for pod in ctl.json("pods")["items"])
