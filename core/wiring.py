@@ -29,6 +29,7 @@ from core.images.platforms import host_platform
 from core.images.pull import Puller
 from core.images.remove import Remover
 from core.images.space import space_of_images
+from core.images.upkeep import Upkeep
 from core.images.verification import ImageVerifier, Policy
 from core.linux.pidfd import boot_id
 from core.log import get_logger
@@ -245,6 +246,15 @@ async def _open_images(
         puller=puller,
         collector=collector,
         leases=leases,
+        upkeep=Upkeep(
+            images=store,
+            content=content,
+            snapshots=snapshotter,
+            puller=puller,
+            registry=registry,
+            holds=holds,
+            blocking=blocking,
+        ),
         blocking=blocking,
         platform=host_platform(),
         node_id=_node_id(config.root),

@@ -13,6 +13,7 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 
 from core.api import (
     content_service_pb2,
+    crisp_upkeep_pb2,
     images_service_pb2,
     introspection_service_pb2,
     leases_service_pb2,
@@ -25,12 +26,14 @@ from core.images.blocking import Blocking
 from core.images.gc import Collector
 from core.images.images import ImageStore
 from core.images.pull import Puller
+from core.images.upkeep import Upkeep
 from core.metadata.leases import Leases
 from core.services.about import IntrospectionService, NamespacesService, VersionService
 from core.services.content import ContentService
 from core.services.images import ImagesService
 from core.services.leases import LeasesService
 from core.services.snapshots import SnapshotsService
+from core.services.upkeep import UpkeepService
 from core.snapshots.snapshotter import Snapshotter
 from core.types import Platform
 
@@ -44,6 +47,7 @@ class ServiceDeps:
     puller: Puller
     collector: Collector
     leases: Leases
+    upkeep: Upkeep
     blocking: Blocking
     platform: Platform
     node_id: str
@@ -58,6 +62,7 @@ def make_services(deps: ServiceDeps) -> list[tuple[ServiceDescriptor, object]]:
         (_only(images_service_pb2.DESCRIPTOR), ImagesService(deps.images, deps.puller, deps.collector, deps.blocking)),
         (_only(leases_service_pb2.DESCRIPTOR), LeasesService(deps.leases, deps.collector)),
         (_only(snapshots_service_pb2.DESCRIPTOR), SnapshotsService(deps.snapshotters, deps.blocking)),
+        (_only(crisp_upkeep_pb2.DESCRIPTOR), UpkeepService(deps.upkeep)),
         (_only(introspection_service_pb2.DESCRIPTOR), IntrospectionService(deps.node_id, names, deps.platform)),
         (_only(namespaces_service_pb2.DESCRIPTOR), NamespacesService()),
         (_only(version_service_pb2.DESCRIPTOR), VersionService(deps.version)),

@@ -1,4 +1,4 @@
-"""Calls of containerd's services, which the daemon has on CRI's socket."""
+"""Calls of containerd's services and of ours beside them, which the daemon has on CRI's socket."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-from core.api import content_service_pb2, images_service_pb2, leases_service_pb2
+from core.api import content_service_pb2, crisp_upkeep_pb2, images_service_pb2, leases_service_pb2
 from cri.cli.client import DEADLINE, Client
 
 _METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}.{method.name}": method
-    for file in (content_service_pb2, images_service_pb2, leases_service_pb2)
+    for file in (content_service_pb2, images_service_pb2, leases_service_pb2, crisp_upkeep_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }

@@ -12,6 +12,7 @@ DEFAULT_ADDRESS = "unix:///run/crisp/crisp.sock"
 
 COMMANDS = {
     "attach": "cri.cli.attach:attach",
+    "content": "cri.cli.content:content",
     "doctor": "cri.cli.doctor:doctor",
     "events": "cri.cli.events:events",
     "exec": "cri.cli.execute:execute",

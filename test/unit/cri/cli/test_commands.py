@@ -10,11 +10,12 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from cri.cli import main
+from cri.cli.content import content
 from cri.cli.group import COMMANDS
 from cri.cli.image import image
 from cri.cli.pull import Bars
 
-GROUPS = {"image": image}
+GROUPS = {"content": content, "image": image}
 
 
 def crispctl(*arguments: str) -> Result:
