@@ -168,7 +168,7 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             {
                 "metadata": lambda: _check_database(database, metadata, problem),
                 "zygote": ZygoteWatch(zygote, PATIENCE).check,
-                "OCI runtime": lambda: _check_runtime(config.handlers[""].binary, filesystem),
+                "OCI runtime": lambda: _check_runtime(config.handlers[""], filesystem),
             }
         )
         stack.callback(group.create_task(health.run()).cancel)
@@ -297,7 +297,8 @@ async def _check_database(database: Database, metadata: Executor, problem: str) 
     return problem
 
 
-async def _check_runtime(binary: str, filesystem: Executor) -> str:
+async def _check_runtime(runtime: Runtime, filesystem: Executor) -> str:
+    binary = runtime.binary or runtime.shim
     there = await asyncio.get_running_loop().run_in_executor(filesystem, os.access, binary, os.X_OK)
     return "" if there else f"{binary} is missing or cannot be run: install it, or name another as runtimes.default"
 

@@ -102,9 +102,10 @@ def _cgroups() -> Iterator[Finding]:
 def _runtimes(config: Config) -> Iterator[Finding]:
     usable = False
     for name, runtime in config.handlers().items():
-        version = _version_of(runtime.binary)
+        version = _shim_of(runtime) if runtime.shim else _version_of(runtime.binary)
         usable = usable or bool(version)
-        text = version or f"{runtime.binary} is missing or does not run: pods of handler {name!r} cannot start"
+        missing = runtime.shim or runtime.binary
+        text = version or f"{missing} is missing or does not run: pods of handler {name!r} cannot start"
         yield Finding(level=Level.OK if version else Level.LIMITED, subject=f"runtime {name}", text=text)
         yield from _driver(name, runtime)
     if not usable:
@@ -119,6 +120,11 @@ def _driver(name: str, runtime: Runtime) -> Iterator[Finding]:
     elif booted_with_systemd() and not runtime.systemd_cgroup:
         text = "systemd_cgroup = false, while systemd manages this node's cgroups: two managers, set it to true"
         yield Finding(level=Level.LIMITED, subject=subject, text=text)
+
+
+def _shim_of(runtime: Runtime) -> str:
+    """Shims have no common way to tell their version."""
+    return runtime.shim if os.access(runtime.shim, os.X_OK) else ""
 
 
 def _version_of(binary: str) -> str:

@@ -62,6 +62,7 @@ def core_config(config: Config) -> CoreConfig:
             root=os.path.join(config.state, "runtime", name),
             systemd_cgroup=runtime.systemd_cgroup,
             infra_image=runtime.infra_image,
+            shim=runtime.shim,
         )
         for name, runtime in all_handlers(config).items()
     }

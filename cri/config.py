@@ -16,8 +16,10 @@ from core.errdefs import InvalidArgument, NotFound
 from core.images.verification import Verdict
 from core.oci.rlimits import parse_rlimit
 from core.remotes.reference import Reference
+from core.shims.foreign import binary_name
 
 SHIM_TYPE = "io.containerd.crisp.v1"
+_RUNC_FAMILY = "io.containerd.runc."
 _BARE_KEY = re.compile("[A-Za-z0-9_-]+")
 
 
@@ -87,7 +89,10 @@ class Cni(Struct, frozen=True, forbid_unknown_fields=True):
 class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
     """One runtime handler."""
 
-    type: Annotated[str, Meta(description="the shim")] = SHIM_TYPE
+    type: Annotated[str, Meta(description="the shim; one that is not ours is a name like io.containerd.runc.v2")] = (
+        SHIM_TYPE
+    )
+    shim: Annotated[str, Meta(description="its binary; empty: found on PATH by the type's name")] = ""
     binary: Annotated[str, Meta(description="the OCI runtime; empty: found on PATH by the handler's name")] = ""
     systemd_cgroup: Annotated[bool, Meta(description="cgroups by systemd instead of cgroupfs")] = False
     infra_image: Annotated[str, Meta(description="set: sandboxes with a pause container of this image")] = ""
@@ -192,7 +197,23 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _resolved(name: str, runtime: Runtime) -> Runtime:
-    return msgspec.structs.replace(runtime, binary=runtime.binary or shutil.which(name) or f"/usr/bin/{name}")
+    if runtime.type != SHIM_TYPE:
+        return _resolved_foreign(runtime)
+    return msgspec.structs.replace(runtime, binary=_on_path(runtime.binary or name))
+
+
+def _resolved_foreign(runtime: Runtime) -> Runtime:
+    """Other shims bring what they run, but for those of the runc family, which are told."""
+    binary = runtime.binary or ("runc" if runtime.type.startswith(_RUNC_FAMILY) else "")
+    return msgspec.structs.replace(
+        runtime,
+        shim=_on_path(runtime.shim or binary_name(runtime.type)),
+        binary=_on_path(binary) if binary else "",
+    )
+
+
+def _on_path(name: str) -> str:
+    return shutil.which(name) or (name if name.startswith("/") else f"/usr/bin/{name}")
 
 
 def load(path: str) -> Config:
@@ -215,12 +236,21 @@ def parse(document: Mapping[str, Any], path: str = "") -> Config:
         raise InvalidArgument(f"configuration {path}: {exc}{_nearest(document)}") from exc
     for name, runtime in config.handlers().items():
         _check_ulimits(runtime.ulimits, f"configuration {path}: runtimes.{name}")
-        if runtime.infra_image:
-            Reference.parse(runtime.infra_image)
+        _check_shim(runtime, f"configuration {path}: runtimes.{name}")
     named = config.runtimes.get("default")
     if isinstance(named, str) and named not in config.handlers():
         raise InvalidArgument(f"configuration {path}: runtimes.default {named!r} has no [runtimes.{named}]")
     return config
+
+
+def _check_shim(runtime: Runtime, where: str) -> None:
+    if runtime.infra_image:
+        Reference.parse(runtime.infra_image)
+    elif runtime.type != SHIM_TYPE:
+        raise InvalidArgument(
+            f"{where}: type {runtime.type} runs pods with a root container: set infra_image, for example to "
+            "registry.k8s.io/pause:3.10"
+        )
 
 
 def _check_ulimits(ulimits: Iterable[str], where: str) -> None:

@@ -24,7 +24,7 @@ async def find_features(
     """Put the features of each handler into `features`; bundles are made below `directory`, which stays. `users` says
     whether the node has user namespaces."""
     async with asyncio.TaskGroup() as group:
-        for binary in {runtime.binary for runtime in handlers.values()}:
+        for binary in {runtime.binary for runtime in handlers.values() if runtime.binary}:
             names = [name for name, runtime in handlers.items() if runtime.binary == binary]
             of_binary = {name: handlers[name] for name in names}
             group.create_task(_find(handlers[names[0]], of_binary, directory, features, users=users))

@@ -111,7 +111,7 @@ class PauseController:
         )
         bundle = await self._blocking(self._roots.make, spec.id, image, write_spec)
         failpoint("sandbox.root.written")
-        await self._manager.start(spec.id, runtime)
+        await self._manager.start(spec.id, runtime, bundle=bundle)
         await self._blocking(_make_places, spec, directory)
         failpoint("sandbox.root.placed")
         pid = await self._tasks.create(spec.id, spec.id, bundle, io=TaskIO())
@@ -141,6 +141,7 @@ class PauseController:
         await self._blocking(self._manager.directory(sandbox_id).release)
 
     async def remove(self, sandbox_id: str) -> None:
+        await self.stop(sandbox_id)
         await self._manager.remove(sandbox_id)
         failpoint("sandbox.root.ended")
         await self._blocking(self._roots.remove, sandbox_id)

@@ -51,6 +51,11 @@ class Pump:
         self._is_reading = False
         self._loop.remove_reader(self._fd)
 
+    def take(self) -> None:
+        """Take what is there now. Of a FIFO that is the end when nobody has it open for writing any more."""
+        if not self.finished.is_set():
+            self._read()
+
     async def drain(self, timeout: float = DRAIN) -> None:
         """Wait for the end, at most `timeout` seconds; then take what is there and close."""
         with contextlib.suppress(TimeoutError):

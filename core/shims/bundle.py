@@ -4,10 +4,11 @@
       sandbox.json                    the OCI runtime of its containers; before the shim is forked
       shim.sock                       0600, bound by the daemon: connecting works before the shim runs
       streams.sock                    0600, see core/shim/streams.py; by the shim
-      shim.json                       who the shim is; by the shim, when it is ready
+      shim.json                       who the shim is; by the shim, when it is ready, or for one that is not ours
       ns/{net,ipc,uts,user,pid}       pinned namespaces; by the shim
       shm/                            the pod's /dev/shm; by the shim
       containers/<container id>       link to its bundle; before the container is created
+      io/<container id>/              FIFOs of a container whose shim is not ours
 
 All of it lives in a tmpfs: files are atomic, not synced. A crash anywhere leaves a directory whose name says what to
 undo, and `containers/` says which containers may run though nobody knows them.
@@ -29,6 +30,7 @@ from core.files.dirs import make_dirs, remove_tree
 from core.linux.ns import is_pinned
 from core.linux.pidfd import ProcessIdentity
 from core.shim.namespaces import remove_namespaces
+from core.shims.foreign import Endpoint
 
 T = TypeVar("T")
 
@@ -47,6 +49,8 @@ class Runtime:
     systemd_cgroup: bool = False
     infra_image: str = ""
     """Reference of the image of the pods' root containers; "" for pods without."""
+    shim: str = ""
+    """Absolute path of a shim that is not ours, "" for ours."""
 
 
 class _SandboxFile(msgspec.Struct, frozen=True):
@@ -59,6 +63,9 @@ class _ShimFile(msgspec.Struct, frozen=True):
     start_time: int
     boot_id: str
     version: int = 1
+    socket: str = ""
+    """Where it answers, "" for shim.sock."""
+    task_api: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +86,10 @@ class SandboxDir:
     @property
     def shm(self) -> str:
         return f"{self.path}/shm"
+
+    def io(self, container_id: str) -> str:
+        """Where the FIFOs of the container are, when its shim is not ours."""
+        return f"{self.path}/io/{container_id}"
 
     def namespace(self, kind: str) -> str:
         """The path that pins namespace `kind`, a key of NAMESPACES."""
@@ -108,6 +119,25 @@ class SandboxDir:
         """Raises NotFound when the shim has never been ready."""
         record = self._read("shim.json", _ShimFile)
         return ProcessIdentity(pid=record.pid, start_time=record.start_time, boot_id=record.boot_id)
+
+    def write_shim(self, shim: ProcessIdentity, endpoint: Endpoint) -> None:
+        """Remember a shim that does not do so itself."""
+        record = _ShimFile(
+            pid=shim.pid,
+            start_time=shim.start_time,
+            boot_id=shim.boot_id,
+            socket=endpoint.socket,
+            task_api=endpoint.task_api,
+        )
+        write_atomic(f"{self.path}/shim.json", msgspec.json.encode(record), durable=False)
+
+    def endpoint(self) -> Endpoint:
+        """Where the shim answers, or is going to."""
+        try:
+            record = self._read("shim.json", _ShimFile)
+        except NotFound:
+            return Endpoint(socket=self.socket, task_api=3)
+        return Endpoint(socket=record.socket or self.socket, task_api=record.task_api)
 
     def add_container(self, container_id: str, bundle: str) -> None:
         """Remember that `container_id` may run from now on. Idempotent."""

@@ -37,7 +37,7 @@ from core.api.task_v3_pb2 import (
 )
 from core.ttrpc.client import Client
 
-TASK = "containerd.task.v3.Task"
+TASK = "containerd.task.v{version}.Task"
 SANDBOX = "containerd.runtime.sandbox.v1.Sandbox"
 SHIM = "crisp.shim.v1.Shim"
 
@@ -49,8 +49,10 @@ PING = 5.0  # seconds for a shim to show that it is alive, so that one that hang
 class ShimClient:
     """One connection. Each call raises what the shim answers, DeadlineExceeded, or Unavailable when it is lost."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, task_api: int = 3) -> None:
+        """`task_api` is the version of the Task service; the messages of 2 and 3 are the same."""
         self._client = client
+        self._task = TASK.format(version=task_api)
 
     @property
     def connected(self) -> bool:
@@ -83,27 +85,28 @@ class ShimClient:
 
     async def create(self, request: CreateTaskRequest) -> int:
         """The pid of the container's first process."""
-        return (await self._client.call(TASK, "Create", request, CreateTaskResponse, timeout=SLOW)).pid
+        return (await self._client.call(self._task, "Create", request, CreateTaskResponse, timeout=SLOW)).pid
 
     async def start(self, container_id: str) -> None:
-        await self._client.call(TASK, "Start", StartRequest(id=container_id), StartResponse, timeout=SLOW)
+        await self._client.call(self._task, "Start", StartRequest(id=container_id), StartResponse, timeout=SLOW)
 
     async def state(self, container_id: str) -> StateResponse:
-        return await self._client.call(TASK, "State", StateRequest(id=container_id), StateResponse, timeout=QUICK)
+        return await self._client.call(self._task, "State", StateRequest(id=container_id), StateResponse, timeout=QUICK)
 
     async def pids(self, container_id: str) -> tuple[int, ...]:
-        reply = await self._client.call(TASK, "Pids", PidsRequest(id=container_id), PidsResponse, timeout=QUICK)
+        reply = await self._client.call(self._task, "Pids", PidsRequest(id=container_id), PidsResponse, timeout=QUICK)
         return tuple(process.pid for process in reply.processes)
 
     async def kill(self, container_id: str, signal: int, *, all_processes: bool) -> None:
         request = KillRequest(id=container_id, signal=signal, all=all_processes)
-        await self._client.call(TASK, "Kill", request, Empty, timeout=SLOW)
+        await self._client.call(self._task, "Kill", request, Empty, timeout=SLOW)
 
     async def update(self, request: UpdateTaskRequest) -> None:
-        await self._client.call(TASK, "Update", request, Empty, timeout=SLOW)
+        await self._client.call(self._task, "Update", request, Empty, timeout=SLOW)
 
     async def delete(self, container_id: str) -> DeleteResponse:
-        return await self._client.call(TASK, "Delete", DeleteRequest(id=container_id), DeleteResponse, timeout=SLOW)
+        request = DeleteRequest(id=container_id)
+        return await self._client.call(self._task, "Delete", request, DeleteResponse, timeout=SLOW)
 
     async def reopen_log(self, container_id: str) -> None:
         request = ReopenLogRequest(container_id=container_id)

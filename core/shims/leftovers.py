@@ -22,6 +22,7 @@ from core.linux.ns import is_pinned
 from core.log import get_logger
 from core.oci.cgroups import end_group
 from core.shims.bundle import Runtime, SandboxDir
+from core.shims.foreign import ForeignShim
 
 log = get_logger(__name__)
 
@@ -30,13 +31,16 @@ _DEATH = 2.0  # seconds for the kernel to end a process after SIGKILL
 DELETE = 10.0  # seconds for `delete --force` of one container: it waits for the kernel to end its processes
 
 
-async def end_leftovers(directory: SandboxDir, runtime: Runtime) -> None:
-    """End everything that a dead shim left running in `directory`'s sandbox. What cannot be ended is logged."""
+async def end_leftovers(directory: SandboxDir, runtime: Runtime, foreign: ForeignShim) -> None:
+    """End everything that a dead shim left running in `directory`'s sandbox. What cannot be ended is logged.
+
+    `foreign` is asked where the shim was not ours: its containers need not be an OCI runtime's.
+    """
     containers = directory.containers()
     if containers:
         await asyncio.to_thread(end_runtimes, runtime.binary, frozenset(containers))
     for container_id, bundle in containers.items():
-        await _delete(runtime, container_id)
+        await (_ask(foreign, container_id, bundle) if runtime.shim else _delete(runtime, container_id))
         await _end_group(bundle)
     await asyncio.to_thread(end_pid_namespace, directory.namespace("pid"))
 
@@ -55,6 +59,13 @@ def _cgroup_of(bundle: str) -> str:
     with open(os.path.join(bundle, "config.json"), "rb") as file:
         path: str = msgspec.json.decode(file.read())["linux"]["cgroupsPath"]
     return path
+
+
+async def _ask(foreign: ForeignShim, container_id: str, bundle: str) -> None:
+    try:
+        await foreign.delete(container_id, bundle)
+    except CrispError as exc:
+        log.error("container of dead shim not ended", container_id=container_id, error=exc)
 
 
 async def _delete(runtime: Runtime, container_id: str) -> None:

@@ -20,9 +20,11 @@ from core.linux.pidfd import ProcessIdentity
 from core.log import get_logger
 from core.shims.bundle import Runtime, SandboxDir
 from core.shims.client import ShimClient
+from core.shims.foreign import ForeignShim
+from core.shims.foreign_client import ForeignClient
 from core.shims.leftovers import end_leftovers
 from core.shims.shim import Shim
-from core.shims.strays import end_strays
+from core.shims.strays import end_foreign, end_strays
 from core.ttrpc.address import listen
 from core.ttrpc.client import Client
 from core.types import identifier
@@ -70,14 +72,19 @@ class ShimManager:
         except KeyError:
             raise Unavailable(f"the shim of sandbox {sandbox_id} does not run") from None
 
-    async def start(self, sandbox_id: str, runtime: Runtime, *, group: int | None = None) -> Shim:
-        """Fork the shim of a new sandbox; `group` may pass through its directory. It answers calls at once.
+    async def start(
+        self, sandbox_id: str, runtime: Runtime, *, group: int | None = None, bundle: str = ""
+    ) -> Shim:
+        """Fork the shim of a new sandbox; `group` may pass through its directory. It answers calls at once. One that
+        is not ours is started in `bundle`, the root container's.
 
-        Raises AlreadyExists, Unavailable. After a failure or a crash `remove` undoes what there is.
+        Raises AlreadyExists, Unavailable, DeadlineExceeded. After a failure or a crash `remove` undoes what there is.
         """
         directory = self.directory(sandbox_id)
         directory.make(runtime, group)
         failpoint("shim.start.directory")
+        if runtime.shim:
+            return await self._start_foreign(sandbox_id, directory, runtime, bundle)
         args = {"id": sandbox_id, "dir": directory.path, "events": self.events_address, "namespace": NAMESPACE}
         with listen(directory.socket) as listener:  # the shim's alone from then on: a dead one refuses connections
             pid = await self._zygote.detach("shim", args, fds=[listener.fileno()])
@@ -87,11 +94,27 @@ class ShimManager:
         except ProcessLookupError as exc:
             raise Unavailable(f"the shim of sandbox {sandbox_id} died as it started: see the daemon's log") from exc
 
+    async def _start_foreign(self, sandbox_id: str, directory: SandboxDir, runtime: Runtime, bundle: str) -> Shim:
+        endpoint = await self._foreign(runtime).start(sandbox_id, bundle)
+        failpoint("shim.start.foreign")
+        client = ForeignClient(await Client.connect(endpoint.socket), endpoint.task_api)
+        try:
+            identity = ProcessIdentity.of(await client.pid(sandbox_id))
+        except ProcessLookupError as exc:
+            raise Unavailable(f"the shim of sandbox {sandbox_id} died as it started") from exc
+        finally:
+            client.close()
+        directory.write_shim(identity, endpoint)
+        return self._watch(sandbox_id, directory, runtime, identity)
+
+    def _foreign(self, runtime: Runtime) -> ForeignShim:
+        return ForeignShim(binary=runtime.shim, namespace=NAMESPACE, events=self.events_address)
+
     async def adopt(self, sandbox_id: str) -> Liveness:
         """Find the shim that an earlier daemon started; what a dead one left running is ended. Idempotent."""
         shim = self._shims.get(sandbox_id) or self._find(sandbox_id)
         if shim is None:
-            await self._end_leftovers(self.directory(sandbox_id))
+            await self._end_leftovers(sandbox_id, self.directory(sandbox_id))
             if not self.directory(sandbox_id).exists():
                 await asyncio.to_thread(end_strays, sandbox_id)
             return Liveness.DEAD
@@ -119,7 +142,7 @@ class ShimManager:
         else:
             await _end_unknown(sandbox_id, directory)
         failpoint("shim.remove.ended")
-        await self._end_leftovers(directory)
+        await self._end_leftovers(sandbox_id, directory)
         failpoint("shim.remove.swept")
         await asyncio.to_thread(directory.remove)
 
@@ -163,18 +186,20 @@ class ShimManager:
     async def _mourn(self, shim: Shim) -> None:
         log.error("shim died", sandbox_id=shim.sandbox_id)
         try:
-            await end_leftovers(shim.directory, shim.runtime)
+            await end_leftovers(shim.directory, shim.runtime, self._foreign(shim.runtime))
         except Exception:  # nobody waits for this task: it must not take the daemon along
             log.exception("leftovers not ended", sandbox_id=shim.sandbox_id)
         for on_death in self._subscribers:
             on_death(shim.sandbox_id)
 
-    async def _end_leftovers(self, directory: SandboxDir) -> None:
+    async def _end_leftovers(self, sandbox_id: str, directory: SandboxDir) -> None:
         try:
             runtime = directory.runtime()
         except NotFound:
             return  # a crash came before the shim was forked
-        await end_leftovers(directory, runtime)
+        if runtime.shim:
+            await asyncio.to_thread(end_foreign, sandbox_id, runtime.shim)
+        await end_leftovers(directory, runtime, self._foreign(runtime))
 
 
 async def _end_unknown(sandbox_id: str, directory: SandboxDir) -> None:

@@ -13,6 +13,7 @@ from core.linux.pidfd import ProcessIdentity, exited
 from core.log import get_logger
 from core.shims.bundle import Runtime, SandboxDir
 from core.shims.client import ShimClient
+from core.shims.foreign_client import ForeignClient
 from core.ttrpc.client import Client
 
 log = get_logger(__name__)
@@ -47,8 +48,17 @@ class Shim:
         """The connection, made anew when it was lost. Raises Unavailable."""
         async with self._connecting:
             if self._client is None or not self._client.connected:
-                self._client = ShimClient(await Client.connect(self.directory.socket))
+                endpoint = self.directory.endpoint()
+                connection = await Client.connect(endpoint.socket)
+                kind = ForeignClient if self.runtime.shim else ShimClient
+                self._client = kind(connection, endpoint.task_api)
             return self._client
+
+    async def foreign(self) -> ForeignClient:
+        """The same, of a shim that is not ours."""
+        client = await self.client()
+        assert isinstance(client, ForeignClient)
+        return client
 
     async def end(self) -> None:
         """End the process, by word or by SIGKILL; then `exited` is set, unless the kernel cannot end it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from google.protobuf.empty_pb2 import Empty
 
 from core.api.events_pb2 import ForwardRequest
@@ -14,8 +16,10 @@ from core.tasks.tasks import TaskExit
 class EventsService:
     """containerd.services.events.ttrpc.v1.Events. The reply says that an event was taken; other topics are dropped."""
 
-    def __init__(self, exits: Exits) -> None:
+    def __init__(self, exits: Exits, settle: Callable[[str], Awaitable[None]]) -> None:
+        """`settle` waits for the last output of a container that has exited; a shim repeats what takes long."""
         self._exits = exits
+        self._settle = settle
         self._oom: set[str] = set()
 
     async def forward(self, request: ForwardRequest) -> Empty:
@@ -23,12 +27,13 @@ class EventsService:
         if envelope.topic == "/tasks/oom":
             self._oom.add(TaskOOM.FromString(envelope.event.value).container_id)
         elif envelope.topic == "/tasks/exit":
-            self._exited(ExitEvent.FromString(envelope.event.value))
+            await self._exited(ExitEvent.FromString(envelope.event.value))
         return Empty()
 
-    def _exited(self, event: ExitEvent) -> None:
+    async def _exited(self, event: ExitEvent) -> None:
         if event.id not in ("", event.container_id):
             return  # an exec: its caller waits for it
+        await self._settle(event.container_id)
         record = self._exits.recorded(event.container_id)  # an earlier daemon may have taken the OOM event
         oom = event.container_id in self._oom or (record is not None and record.oom_killed)
         self._oom.discard(event.container_id)

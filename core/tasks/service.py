@@ -1,7 +1,4 @@
-"""Tasks in our own shims, which write the logs, keep exit records and run execs.
-
-A foreign shim-v2 runtime has FIFOs instead of log files and runs execs as tasks: it gets a class beside this one.
-"""
+"""Tasks in shims. What only our own do, and how others do without, is told by `sides`."""
 
 from __future__ import annotations
 
@@ -12,25 +9,28 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from core.api import events_pb2
-from core.api.crisp_shim_pb2 import ExecSyncRequest, OpenStreams
 from core.api.task_v3_pb2 import UpdateTaskRequest
 from core.errdefs import CrispError, DeadlineExceeded, NotFound, Unavailable
 from core.failpoint import failpoint
 from core.linux.cgroup import CgroupLayout
 from core.shims.client import ShimClient
 from core.shims.manager import Liveness, ShimManager
+from core.shims.shim import Shim
 from core.steps import step
 from core.tasks.events import EventsService
 from core.tasks.exits import Exits
+from core.tasks.foreign import ForeignShims
 from core.tasks.limits import SavedLimits
-from core.tasks.messages import collect, create_request, exit_of, status_of
-from core.tasks.shim_streams import DRAIN, ShimExec, ShimStreams
+from core.tasks.messages import exit_of, status_of
+from core.tasks.own import OwnShims
+from core.tasks.shim_streams import DRAIN
+from core.tasks.sides import Side
+from core.tasks.streams import ExecStreams, Streams
 from core.tasks.tasks import ExecResult, OnExit, TaskExit, TaskIO, Tasks, TaskStatus
 from core.ttrpc.address import listen
 from core.ttrpc.server import Server
 from core.types import Mount
 
-EXEC_GRACE = 15.0  # seconds beyond an exec's own timeout for the shim to kill it and drain its output
 RESOURCES = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources"  # containerd's typeurl of the JSON
 
 _UNDECIDED = (Unavailable, DeadlineExceeded, asyncio.CancelledError)
@@ -43,7 +43,7 @@ class ShimTasks:
     def __init__(self, manager: ShimManager, *, drain: float = DRAIN) -> None:
         """`drain`: seconds that the output of an exec's client may come after the exec has ended."""
         self._manager = manager
-        self._drain = drain
+        self._own, self._foreign = OwnShims(drain), ForeignShims(drain)
         self._exits = Exits()
         manager.subscribe(self._tell_recorded)
 
@@ -51,7 +51,8 @@ class ShimTasks:
     async def listening(self) -> AsyncIterator[None]:
         """Take the shims' events inside the block; outside of it they keep them. One daemon at a time."""
         server = Server()
-        server.register(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsService(self._exits))
+        events = EventsService(self._exits, self._foreign.settle)
+        server.register(events_pb2.DESCRIPTOR.services_by_name["Events"], events)
         async with server.serving(listen(self._manager.events_address)):
             yield
 
@@ -61,14 +62,14 @@ class ShimTasks:
     async def create(
         self, sandbox_id: str, container_id: str, bundle: str, *, rootfs: Sequence[Mount] = (), io: TaskIO
     ) -> int:
-        shim = self._manager.get(sandbox_id)
-        client = await shim.client()
+        shim, side = self._shim(sandbox_id)
+        await shim.client()
         earlier = self._exits.forget(container_id)
         shim.directory.add_container(container_id, bundle)
         failpoint("task.create.noted")
         self._exits.expect(container_id, bundle)
         try:
-            pid = await client.create(create_request(shim.runtime, container_id, bundle, rootfs, io))
+            pid = await side.create(shim, container_id, bundle, rootfs, io)
         except BaseException as exc:
             self._exits.forget(container_id)
             self._exits.restore(container_id, earlier)  # AlreadyExists, for one, does not end what exists
@@ -95,40 +96,21 @@ class ShimTasks:
     async def exec_sync(
         self, sandbox_id: str, container_id: str, process: dict[str, Any], *, timeout: float, limit: int
     ) -> ExecResult:
-        request = ExecSyncRequest(
-            container_id=container_id,
-            process=json.dumps(process).encode(),
-            timeout_ns=round(timeout * 1e9),
-            limit=limit,
-        )
-        client = await self._client(sandbox_id)
-        try:
-            with step("shim ExecSync"):
-                async with asyncio.timeout(timeout + EXEC_GRACE if timeout else None):
-                    return await collect(client, request)
-        except TimeoutError as exc:
-            raise DeadlineExceeded(f"exec in container {container_id}: the shim does not answer") from exc
+        shim, side = self._shim(sandbox_id)
+        with step("shim ExecSync"):
+            return await side.exec_sync(shim, container_id, process, timeout=timeout, limit=limit)
 
     async def exec(
         self, sandbox_id: str, container_id: str, process: dict[str, Any], *, stdin: bool, stdout: bool, stderr: bool
-    ) -> ShimExec:
-        request = OpenStreams(
-            container_id=container_id,
-            exec=True,
-            terminal=bool(process.get("terminal")),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-        )
-        return await ShimExec.open(
-            self._streams(sandbox_id), request, json.dumps(process).encode(), drain=self._drain
-        )
+    ) -> ExecStreams:
+        shim, side = self._shim(sandbox_id)
+        return await side.exec(shim, container_id, process, stdin=stdin, stdout=stdout, stderr=stderr)
 
     async def attach(
         self, sandbox_id: str, container_id: str, *, stdin: bool, stdout: bool, stderr: bool
-    ) -> ShimStreams:
-        request = OpenStreams(container_id=container_id, stdin=stdin, stdout=stdout, stderr=stderr)
-        return await ShimStreams.open(self._streams(sandbox_id), request)
+    ) -> Streams:
+        shim, side = self._shim(sandbox_id)
+        return await side.attach(shim, container_id, stdin=stdin, stdout=stdout, stderr=stderr)
 
     async def update(self, sandbox_id: str, container_id: str, resources: dict[str, Any]) -> None:
         request = UpdateTaskRequest(id=container_id)
@@ -143,7 +125,8 @@ class ShimTasks:
             raise
 
     async def reopen_log(self, sandbox_id: str, container_id: str) -> None:
-        await (await self._client(sandbox_id)).reopen_log(container_id)
+        shim, side = self._shim(sandbox_id)
+        await side.reopen_log(shim, container_id)
 
     async def delete(self, sandbox_id: str, container_id: str) -> TaskExit | None:
         try:
@@ -154,6 +137,8 @@ class ShimTasks:
             shim = None  # dead, and what it ran was ended
         exit_ = await self._delete(await shim.client(), container_id) if shim else None
         failpoint("task.delete.deleted")
+        if shim:
+            self._side(shim).forget(shim, container_id)
         self._exits.forget(container_id)
         self._manager.directory(sandbox_id).forget_container(container_id)
         return exit_
@@ -186,17 +171,18 @@ class ShimTasks:
             self._tell_recorded(sandbox_id)
             return False
         shim = self._manager.get(sandbox_id)
-        client = await shim.client()
         for container_id, bundle in shim.directory.containers().items():
-            await self._adopt_task(client, container_id, bundle)
+            await self._adopt_task(shim, container_id, bundle)
         return True
 
-    async def _adopt_task(self, client: ShimClient, container_id: str, bundle: str) -> None:
+    async def _adopt_task(self, shim: Shim, container_id: str, bundle: str) -> None:
         self._exits.expect_earlier(container_id, bundle)  # first: an event may overtake the reply
+        self._side(shim).adopt(shim, container_id)
         with contextlib.suppress(NotFound):  # its creation failed, or has not come to the shim yet
-            status = await status_of(client, container_id, bundle)
+            status = await status_of(await shim.client(), container_id, bundle)
             self._exits.identify(container_id, status.pid)
             if status.exit:
+                await self._side(shim).settle(container_id)
                 self._exits.tell(status.exit)
 
     def _tell_recorded(self, sandbox_id: str) -> None:
@@ -208,8 +194,13 @@ class ShimTasks:
                 self._exits.identify(container_id, exit_.pid)
                 self._exits.tell(exit_)
 
-    def _streams(self, sandbox_id: str) -> str:
-        return self._manager.get(sandbox_id).directory.streams
+    def _shim(self, sandbox_id: str) -> tuple[Shim, Side]:
+        """Raises Unavailable."""
+        shim = self._manager.get(sandbox_id)
+        return shim, self._side(shim)
+
+    def _side(self, shim: Shim) -> Side:
+        return self._foreign if shim.runtime.shim else self._own
 
     async def _client(self, sandbox_id: str) -> ShimClient:
         return await self._manager.get(sandbox_id).client()

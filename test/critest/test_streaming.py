@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -18,9 +18,9 @@ import pytest
 from cri import api
 from cri.streaming.spdy.frames import Data
 from rig.cri_client import CriClient
+from rig.kubectl import Kubectl, attach_url, exec_url
 from rig.memory import tree_of
 from rig.node import Node, wait_until
-from rig.spdy_client import SpdyClient
 from rig.websocket_client import connected, received
 
 if TYPE_CHECKING:
@@ -29,39 +29,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
 STDOUT, STDERR, ERROR, RESIZE = 1, 2, 3, 4
-
-
-class Kubectl:
-    """A client as client-go is one."""
-
-    def __init__(self, url: str, *kinds: str) -> None:
-        self.session = SpdyClient(url, V4)
-        self.ids = {kind: self.session.open(streamtype=kind) for kind in ("error", *kinds)}
-
-    def type(self, data: bytes, *, end: bool = False) -> None:
-        self.session.send(Data(stream_id=self.ids["stdin"], data=data, fin=end))
-
-    def shown(self, kind: str = "stdout") -> bytes:
-        return bytes(self.session.data[self.ids[kind]])
-
-    def until_shown(self, text: bytes) -> None:
-        self.session.until(lambda: text in self.shown())
-
-    def end(self) -> Any:
-        """How it ended, after all output."""
-        self.session.until_ended(*(stream for kind, stream in self.ids.items() if kind not in ("stdin", "resize")))
-        self.session.close()
-        return json.loads(self.shown("error"))
-
-
-def exec_url(client: CriClient, container: str, *command: str, tty: bool = False, stdin: bool = True) -> str:
-    request = api.ExecRequest(container_id=container, cmd=command, tty=tty, stdin=stdin, stdout=True, stderr=not tty)
-    return str(client.Exec(request).url)
-
-
-def attach_url(client: CriClient, container: str, *, tty: bool = False) -> str:
-    request = api.AttachRequest(container_id=container, tty=tty, stdin=True, stdout=True, stderr=not tty)
-    return str(client.Attach(request).url)
 
 
 @pytest.fixture
@@ -93,7 +60,7 @@ def test_a_command_reads_writes_and_its_exit_code_is_told(client: CriClient, con
 def test_a_terminal_has_the_clients_size(client: CriClient, container: str) -> None:
     script = 'until [ "$(stty size)" = "45 123" ]; do sleep 0.01; done; echo right'
     kubectl = Kubectl(exec_url(client, container, "sh", "-c", script, tty=True), "stdin", "stdout", "resize")
-    kubectl.session.send(Data(stream_id=kubectl.ids["resize"], data=b'{"Width":123,"Height":45}\n'))
+    kubectl.resize(123, 45)
     assert kubectl.end()["status"] == "Success"
     assert b"right" in kubectl.shown()
 

@@ -392,7 +392,7 @@ async def test_a_container_without_stdin_reads_nothing(pod: ShimNode) -> None:
 
 
 async def test_the_console_is_typed_on_and_resized_by_its_clients(pod: ShimNode) -> None:
-    command = "trap 'stty size' WINCH; echo ready; while read line; do echo got $line; done"
+    command = "trap 'stty size' WINCH; echo ready; while :; do read line && echo got $line; done"
     await pod.run("c", command, io=TaskIO(stdin=True, terminal=True))
     first, second = await attach(pod), await attach(pod, stdin=False)
     assert first.stdin

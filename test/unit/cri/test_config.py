@@ -89,3 +89,14 @@ def test_the_defaults_are_those_of_the_documents() -> None:
     shipped = tomllib.loads(default_toml())
     assert (shipped["grpc"]["address"], shipped["streaming"]["address"]) == ("/run/crisp/crisp.sock", "127.0.0.1")
     assert shipped["cni"]["builtin"] is False
+
+
+def test_a_shim_that_is_not_ours_needs_a_root_container() -> None:
+    document = {"runtimes": {"x": {"type": "io.containerd.runc.v2"}}}
+    with pytest.raises(InvalidArgument, match="set infra_image"):
+        parse(document)
+    handler = parse({"runtimes": {"x": {"type": "io.containerd.runc.v2", "infra_image": "pause"}}}).handlers()["x"]
+    assert handler.shim.endswith("/containerd-shim-runc-v2")
+    assert handler.binary.endswith("/runc")
+    kata = parse({"runtimes": {"x": {"type": "io.containerd.kata.v2", "infra_image": "pause"}}}).handlers()["x"]
+    assert (kata.shim, kata.binary) == ("/usr/bin/containerd-shim-kata-v2", "")
