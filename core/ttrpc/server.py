@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,22 +37,27 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Method:
-    handler: Any
+    name: str
+    """Of the method of a handlers object."""
     request: type[Message]
     streaming: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Service:
+    methods: Mapping[str, _Method]
+    handlers: object
+
+
 class Server:
     def __init__(self) -> None:
-        self._methods: dict[tuple[str, str], _Method] = {}
+        self._services: dict[str, _Service] = {}
         self._sessions: set[_Session] = set()
 
     def register(self, service: ServiceDescriptor, handlers: object) -> None:
         """Answer the RPCs of `service` with the methods of `handlers`; those it lacks answer Unimplemented."""
-        for method in service.methods:
-            handler = getattr(handlers, snake_case(method.name), None)
-            if handler is not None:
-                self._methods[service.full_name, method.name] = _bind(method, handler)
+        name, methods = _table(service)
+        self._services[name] = _Service(methods=methods, handlers=handlers)
 
     @contextlib.asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
@@ -69,7 +75,7 @@ class Server:
 
     def accept(self) -> asyncio.Protocol:
         """What answers on one connection, also one that came in another way."""
-        session = _Session(self._methods, self._sessions)
+        session = _Session(self._services, self._sessions)
         self._sessions.add(session)
         return session.connection
 
@@ -88,10 +94,10 @@ class _Session:
     """The calls of one connection. A handler of a unary call runs to its end though the peer be gone, since half a
     `create` helps nobody; a stream that nobody reads is cancelled."""
 
-    def __init__(self, methods: dict[tuple[str, str], _Method], sessions: set[_Session]) -> None:
+    def __init__(self, services: Mapping[str, _Service], sessions: set[_Session]) -> None:
         self.connection = _Guarded(self._received, self._lost)
         self.tasks: dict[asyncio.Task[None], _Method] = {}
-        self._methods = methods
+        self._services = services
         self._sessions = sessions
         self._last_id = 0
 
@@ -100,16 +106,16 @@ class _Session:
             return  # the end of a client's stream that we never asked for
         try:
             request = Request.FromString(frame.data)
-            method = self._admit(frame.stream_id, request)
+            method, handler = self._admit(frame.stream_id, request)
             message = method.request.FromString(request.payload)
         except CrispError as exc:
             self._fail(frame.stream_id, exc)
             return
-        task = asyncio.get_running_loop().create_task(self._run(frame.stream_id, method, message))
+        task = asyncio.get_running_loop().create_task(self._run(frame.stream_id, method, handler, message))
         self.tasks[task] = method
         task.add_done_callback(self._ended)
 
-    def _admit(self, stream_id: int, request: Request) -> _Method:
+    def _admit(self, stream_id: int, request: Request) -> tuple[_Method, Any]:
         """Raises InvalidArgument (ttrpc PROTOCOL.md, "Stream ID"), ResourceExhausted, Unimplemented."""
         if stream_id % 2 != 1 or stream_id <= self._last_id:
             raise InvalidArgument(f"stream id {stream_id} after {self._last_id}: want odd and growing")
@@ -117,13 +123,15 @@ class _Session:
         if len(self.tasks) >= MAX_CALLS:
             raise ResourceExhausted(f"{MAX_CALLS} calls are running on this connection: wait for one to end")
         try:
-            return self._methods[request.service, request.method]
-        except KeyError:
+            service = self._services[request.service]
+            method = service.methods[request.method]
+            return method, getattr(service.handlers, method.name)
+        except (KeyError, AttributeError):
             raise Unimplemented(f"{request.service}/{request.method}") from None
 
-    async def _run(self, stream_id: int, method: _Method, message: Message) -> None:
+    async def _run(self, stream_id: int, method: _Method, handler: Any, message: Message) -> None:
         try:
-            await (self._stream if method.streaming else self._unary)(stream_id, method, message)
+            await (self._stream if method.streaming else self._unary)(stream_id, handler, message)
         except CrispError as exc:
             self._fail(stream_id, exc)
         except FrameTooBig as exc:
@@ -132,13 +140,13 @@ class _Session:
             log.exception("ttrpc handler failed", request=method.request.DESCRIPTOR.full_name)
             self._fail(stream_id, exc)
 
-    async def _unary(self, stream_id: int, method: _Method, message: Message) -> None:
-        reply = await method.handler(message)
+    async def _unary(self, stream_id: int, handler: Any, message: Message) -> None:
+        reply = await handler(message)
         response = Response(payload=reply.SerializeToString())
         self._send(stream_id, FrameType.RESPONSE, Flags.NONE, response.SerializeToString())
 
-    async def _stream(self, stream_id: int, method: _Method, message: Message) -> None:
-        async with contextlib.aclosing(method.handler(message)) as replies:
+    async def _stream(self, stream_id: int, handler: Any, message: Message) -> None:
+        async with contextlib.aclosing(handler(message)) as replies:
             async for reply in replies:
                 self._send(stream_id, FrameType.DATA, Flags.NONE, reply.SerializeToString())
                 await self.connection.wait_writable()
@@ -182,7 +190,13 @@ def snake_case(name: str) -> str:
     return _WORD_START.sub("_", name).lower()
 
 
-def _bind(method: MethodDescriptor, handler: Any) -> _Method:
-    assert not method.client_streaming, f"{method.full_name}: streams of the client are not implemented"
-    return _Method(handler=handler, request=GetMessageClass(method.input_type), streaming=method.server_streaming)
+@functools.cache
+def _table(service: ServiceDescriptor) -> tuple[str, Mapping[str, _Method]]:
+    """Its full name, and its methods by theirs. Once in a process: a forked shim shares its zygote's."""
+    return service.full_name, {method.name: _method(method) for method in service.methods}
 
+
+def _method(method: MethodDescriptor) -> _Method:
+    assert not method.client_streaming, f"{method.full_name}: streams of the client are not implemented"
+    request = GetMessageClass(method.input_type)
+    return _Method(name=snake_case(method.name), request=request, streaming=method.server_streaming)
