@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 
 from core.linux.cgroup import CgroupLayout, read_file
+
+
+@functools.cache
+def node_layout() -> CgroupLayout:
+    """Where this node has its cgroups; read by the zygote, for all its shims: nobody moves them under running pods."""
+    return CgroupLayout.read()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from core.linux.cgroup import write_file
 from core.linux.pidfd import ProcessIdentity, boot_id
 from core.shim.containers import Containers
 from core.shim.exec_sync import ShimService
+from core.shim.loop import prepared
 from core.shim.publish import Publisher
 from core.shim.reaper import Reaper
 from core.shim.rehearsal import rehearse
@@ -43,6 +44,10 @@ HANDSHAKE = 30.0
 forked, ends by itself (hazards 3.3)."""
 OOM_SCORE = -998
 """As both peers: nothing of the node but crispd itself shall outlive a pod's shim."""
+_TASK_V3 = task_v3_pb2.DESCRIPTOR.services_by_name["Task"]
+_TASK_V2 = task_v2_pb2.DESCRIPTOR.services_by_name["Task"]
+_SANDBOX = sandbox_pb2.DESCRIPTOR.services_by_name["Sandbox"]
+_SHIM = crisp_shim_pb2.DESCRIPTOR.services_by_name["Shim"]
 
 
 def run_job(args: Mapping[str, Any], fds: Sequence[int], _report: Callable[[Mapping[str, Any]], None]) -> None:
@@ -52,12 +57,15 @@ def run_job(args: Mapping[str, Any], fds: Sequence[int], _report: Callable[[Mapp
     """
     become_shim(args["id"], OOM_SCORE)
     listener = socket.socket(fileno=fds[0])
-    asyncio.run(serve(args["id"], args["dir"], args["events"], args["namespace"], listener))
+    loop = prepared()
+    loop.own()
+    loop.run_until_complete(serve(args["id"], args["dir"], args["events"], args["namespace"], listener))
 
 
 def warm_up() -> None:
     """For the zygote, before it forks."""
     rehearse(serve)
+    prepared()
 
 
 def become_shim(sandbox_id: str, oom_score: int) -> None:
@@ -82,11 +90,11 @@ async def serve(sandbox_id: str, directory: str, events: str, namespace: str, li
         containers = Containers(group)
         server = Server()
         tasks = TaskService(containers, reaper, publisher, namespace, over.set)
-        server.register(task_v3_pb2.DESCRIPTOR.services_by_name["Task"], tasks)
-        server.register(task_v2_pb2.DESCRIPTOR.services_by_name["Task"], tasks)
+        server.register(_TASK_V3, tasks)
+        server.register(_TASK_V2, tasks)
         sandbox = SandboxService(sandbox_id, directory, reaper, over.set)
-        server.register(sandbox_pb2.DESCRIPTOR.services_by_name["Sandbox"], sandbox)
-        server.register(crisp_shim_pb2.DESCRIPTOR.services_by_name["Shim"], ShimService(containers))
+        server.register(_SANDBOX, sandbox)
+        server.register(_SHIM, ShimService(containers))
         reaper.install()
         publishing = group.create_task(publisher.run())
         async with server.serving(listener), StreamsServer(containers).serving(os.path.join(directory, "streams.sock")):

@@ -22,6 +22,7 @@ from google.protobuf.empty_pb2 import Empty
 from core.api import crisp_shim_pb2, events_pb2, sandbox_pb2, task_v3_pb2
 from core.files.dirs import temporary_dir
 from core.log import get_logger
+from core.shim.loop import ForkedLoop
 from core.ttrpc.address import listen
 from core.ttrpc.client import Client
 from core.ttrpc.server import Server
@@ -49,10 +50,16 @@ def rehearse(serve: Serve) -> None:
     """Leaves no thread, descriptor, signal handler, child or file behind. What fails costs memory, and is logged."""
     try:
         for _ in range(ROUNDS):
-            with temporary_dir() as directory:
-                asyncio.run(_rehearse(serve, directory))
+            with temporary_dir() as directory, asyncio.Runner(loop_factory=_loop) as runner:
+                runner.run(_rehearse(serve, directory))
     except Exception:  # a zygote that is not warm is better than none
         log.exception("shim not warmed up")
+
+
+def _loop() -> ForkedLoop:
+    loop = ForkedLoop()
+    loop.own()
+    return loop
 
 
 async def _rehearse(serve: Serve, directory: str) -> None:

@@ -13,8 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.api import crisp_shim_pb2, runc_options_pb2, task_events_pb2, task_types_pb2, task_v3_pb2, types_pb2
 from core.errdefs import NotFound, Unimplemented
-from core.linux.cgroup import CgroupLayout
 from core.linux.mount import mount_all, umount_all
+from core.shim.cgroup import node_layout
 from core.shim.container import Container, State, Stdio
 from core.shim.containers import Containers
 from core.shim.exec import Exec
@@ -50,7 +50,7 @@ class TaskService:
         self._publisher = publisher
         self._namespace = namespace
         self._shutdown = shutdown
-        self._layout = CgroupLayout.read()
+        self._layout = node_layout()
         self._execs: dict[tuple[str, str], Exec] = {}
         self._mounted: set[str] = set()
 

@@ -37,8 +37,6 @@ def run(entry: str, channel: int, fds: Sequence[int], *, parent: int, detach: bo
 
 def _become_own_process(keep: Iterable[int], *, parent: int, detach: bool) -> None:
     _close_all_but(keep)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
     prctl.set_thp_disable(False)  # inherited by containers, which shall have their huge pages
     if detach:
         os.setsid()

@@ -13,6 +13,7 @@ children. It leaves no thread, descriptor, signal handler or child behind.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -51,6 +52,7 @@ def _nothing() -> None:
     """The warm-up of a job that has none."""
 
 
+@functools.cache
 def load(entry: str) -> Job:
     """The function that `entry` names. Raises ImportError, AttributeError."""
     module, _, name = entry.partition(":")
