@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 
 def to_dict(message: Message) -> dict[str, Any]:
-    """Field names as in the proto, as containerd's info has them."""
-    document: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
-    return document
+    """What is set, as containerd's info has it: field names as in the proto, numbers and enums as numbers, which the
+    JSON of protobuf has not."""
+    return {field.name: _value(value) for field, value in message.ListFields()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Message):
+        return to_dict(value)
+    if isinstance(value, Mapping):
+        return {key: _value(one) for key, one in value.items()}
+    if isinstance(value, bytes):  # of environment variables: text to everybody else
+        return value.decode("utf-8", "replace")
+    if isinstance(value, str | int | float):
+        return value
+    return [_value(one) for one in value]

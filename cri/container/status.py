@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from core.errdefs import NotFound
 from cri import api
+from cri.config import Runtime
 from cri.container.deps import ContainerDeps
 from cri.container.signals import signal_of
 from cri.documents import to_dict
@@ -69,16 +70,26 @@ def verbose_info(deps: ContainerDeps, container: Container) -> dict[str, object]
         spec = json.loads(deps.bundles.spec(container.id))
     except NotFound:
         spec = None
+    pod = deps.sandboxes.find(container.sandbox_id)
     return {
         "sandboxID": container.sandbox_id,
         "pid": container.pid,
         "removing": False,
         "snapshotKey": container.id,
         "snapshotter": deps.bundles.snapshotter_name,
-        "runtimeType": "io.containerd.crisp.v1",
+        **runtime_info(deps.handlers, pod.runtime_handler if pod else ""),
         "config": to_dict(container.request()),
         "runtimeSpec": spec,
     }
+
+
+def runtime_info(handlers: Mapping[str, Runtime], name: str) -> dict[str, object]:
+    """What runs a pod's containers; nothing is known of a handler that has left the configuration."""
+    if name not in handlers:
+        return {"runtimeType": "", "runtimeOptions": None}
+    runtime = handlers[name]
+    options = {"binary_name": runtime.binary, "systemd_cgroup": runtime.systemd_cgroup}
+    return {"runtimeType": runtime.type, "runtimeOptions": options}
 
 
 def list_containers(deps: ContainerDeps, filter_: api.ContainerFilter) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 
 from cri import api
 from cri.calls import Calls
+from cri.container.status import runtime_info
 from cri.container.status import status_of as container_status
 from cri.documents import to_dict
 from cri.sandbox.deps import SandboxDeps
@@ -15,6 +16,8 @@ from cri.store.container import Container
 from cri.store.filters import labels_match
 from cri.store.sandbox import PodSandbox
 from cri.store.store import Store
+
+_SUMS = ("overhead", "resources")
 
 
 def pod_sandbox_status(
@@ -27,7 +30,7 @@ def pod_sandbox_status(
     info = None
     if request.verbose:
         noted = calls.of_pod(pod.id, pod.name, *_images(its))
-        info = {"info": json.dumps(verbose_info(pod)), "calls": json.dumps(noted)}
+        info = {"info": json.dumps(verbose_info(deps, pod)), "calls": json.dumps(noted)}
     return api.PodSandboxStatusResponse(
         status=status_of(pod),
         info=info,
@@ -63,19 +66,31 @@ def status_of(pod: PodSandbox) -> api.PodSandboxStatus:
     )
 
 
-def verbose_info(pod: PodSandbox) -> dict[str, object]:
+def verbose_info(deps: SandboxDeps, pod: PodSandbox) -> dict[str, object]:
     """The keys that containerd's verbose status has, since tools read them."""
     config = pod.request()
+    runtime = deps.handlers.get(pod.runtime_handler)
+    sums = {name: to_dict(getattr(config.linux, name)) for name in _SUMS if config.linux.HasField(name)}
     return {
         "pid": pod.sandbox.pid,
         "processStatus": "running" if not pod.stopped else "deleted",
         "netNamespaceClosed": pod.stopped,
+        "image": runtime.infra_image if runtime else "",
         "runtimeHandler": pod.runtime_handler,
+        **runtime_info(deps.handlers, pod.runtime_handler),
+        "runtimeSpec": _spec(pod, config),
         "config": to_dict(config),
         "cniResult": json.loads(pod.network_result) if pod.network_result else None,
         "namespaces": dict(pod.sandbox.namespaces),
         "createdAt": pod.created_at,
+        **{name: {"linux": resources} for name, resources in sums.items()},
     }
+
+
+def _spec(pod: PodSandbox, config: api.PodSandboxConfig) -> dict[str, object]:
+    """A pod without a root container has no OCI spec; this is where scripts look for its network namespace."""
+    namespaces = [{"type": kind, "path": path} for kind, path in pod.sandbox.namespaces.items()]
+    return {"hostname": config.hostname, "linux": {"namespaces": namespaces}}
 
 
 def list_pod_sandboxes(deps: SandboxDeps, filter_: api.PodSandboxFilter) -> bytes:

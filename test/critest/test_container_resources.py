@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,8 +140,9 @@ def test_resources_of_a_pod_are_kept(client: CriClient, node: Node, pods: Pods) 
     node.end(signal.SIGKILL)
     with node.start() as again:
         reply = again.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=pod, verbose=True))
-    assert f'"memory_limit_in_bytes": "{200 * MIB}"' in reply.info["info"]
-    assert f'"memory_limit_in_bytes": "{10 * MIB}"' in reply.info["info"]
+    info = json.loads(reply.info["info"])
+    assert info["resources"] == {"linux": {"memory_limit_in_bytes": 200 * MIB}}
+    assert info["overhead"] == {"linux": {"memory_limit_in_bytes": 10 * MIB}}
 
 
 def test_ulimits_are_the_handlers_and_over_them_those_of_an_annotation(

@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from cri import api
+from rig.cri_calls import verbose
 from rig.cri_client import CriClient
 from rig.patience import patient
 
@@ -166,6 +167,30 @@ def test_a_killed_daemon_leaves_containers_running_and_its_successor_knows_them(
         again.StopContainer(api.StopContainerRequest(container_id=running))
         numbers = [int(line.split()[-1]) for line in log_of(again, running)]
         assert numbers == list(range(len(numbers)))  # no line lost, none twice
+
+
+def test_verbose_status_has_the_keys_that_tools_read(client: CriClient, pods: Pods) -> None:
+    pod, container = pods.start("sleep 1000")
+    info = verbose(client, container)
+    assert set(info) == {
+        "sandboxID",
+        "pid",
+        "removing",
+        "snapshotKey",
+        "snapshotter",
+        "runtimeType",
+        "runtimeOptions",
+        "config",
+        "runtimeSpec",
+    }
+    assert info["runtimeType"] == "io.containerd.crisp.v1"
+    assert os.path.isabs(info["runtimeOptions"]["binary_name"])
+    reply = client.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=pod, verbose=True))
+    info = json.loads(reply.info["info"])
+    wanted = {"pid", "processStatus", "netNamespaceClosed", "image", "runtimeHandler", "runtimeType", "runtimeOptions"}
+    assert wanted | {"runtimeSpec", "config", "cniResult"} <= set(info)
+    network = next(one["path"] for one in info["runtimeSpec"]["linux"]["namespaces"] if one["type"] == "network")
+    assert os.path.exists(network)
 
 
 def status_pid(client: CriClient, container: str) -> int:
