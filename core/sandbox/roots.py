@@ -17,9 +17,12 @@ from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs, remove_tree
 from core.images.images import Image
 from core.linux.mount import MNT_DETACH, mount_all, umount_all
+from core.log import get_logger
 from core.oci.user import User, resolve
 from core.sandbox.root_spec import image_user
 from core.snapshots.snapshotter import Snapshotter
+
+log = get_logger(__name__)
 
 _SNAPSHOT = "root-"
 
@@ -71,6 +74,10 @@ class Roots:
         if self._has_snapshot(sandbox_id):
             self._snapshotter.remove(_SNAPSHOT + sandbox_id)
         remove_tree(self.path(sandbox_id))
+        try:
+            self._snapshotter.cleanup()
+        except OSError as exc:  # tried again the next time
+            log.error("files of a removed root container stay for now", sandbox_id=sandbox_id, error=exc)
 
     def _has_snapshot(self, sandbox_id: str) -> bool:
         try:
