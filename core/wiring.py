@@ -101,6 +101,8 @@ class Images:
     """On disk; it may block."""
     services: list[tuple[ServiceDescriptor, object]]
     """containerd's, over all of this."""
+    closing: asyncio.Event
+    """To be set when the server closes: ends their streams."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +241,7 @@ async def _open_images(
         expire=leases.expire,
         telemetry=telemetry,
     )
+    closing = asyncio.Event()
     services = ServiceDeps(
         images=store,
         content=content,
@@ -257,6 +260,7 @@ async def _open_images(
         ),
         blocking=blocking,
         platform=host_platform(),
+        closing=closing,
         node_id=_node_id(config.root),
         version=version("crispd"),
     )
@@ -268,6 +272,7 @@ async def _open_images(
         collector=collector,
         space=lambda: space_of_images(content, snapshotter),
         services=make_services(services),
+        closing=closing,
     )
 
 

@@ -175,6 +175,7 @@ class Daemon:
         for task in self._background:
             task.cancel()
         self._events.close()
+        self._core.images.closing.set()
         if self._server:
             await self._server.stop(GRACE)
         await self._streaming.stop()

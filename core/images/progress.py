@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from core.types import Descriptor, Digest
@@ -25,6 +26,10 @@ class LayerProgress:
     offset: int
     """Compressed bytes that are here."""
     size: int
+    rate: int = 0
+    """Bytes in the last second."""
+    host: str = ""
+    """That sends them; "" when nobody does, or another pull's."""
 
 
 class _Arriving(Protocol):
@@ -54,6 +59,24 @@ class PullProgress:
     def __init__(self) -> None:
         self.states: list[LayerState] = []
         """The lowest first."""
+        self.host_of: Callable[[Digest], str] = lambda _: ""
+        """Which host sends a blob now, "" for none."""
+        self._offsets: dict[Digest, int] = {}
+        self._rates: dict[Digest, int] = {}
 
     def layers(self) -> tuple[LayerProgress, ...]:
-        return tuple(state.progress() for state in self.states)
+        return tuple(map(self._with_pace, self.states))
+
+    def measure(self, seconds: float) -> None:
+        """Take what has come since the last measurement, so many seconds ago, for the rates."""
+        offsets = {layer.digest: layer.offset for layer in (state.progress() for state in self.states)}
+        self._rates = {
+            layer: int((offset - self._offsets.get(layer, offset)) / seconds) for layer, offset in offsets.items()
+        }
+        self._offsets = offsets
+
+    def _with_pace(self, state: LayerState) -> LayerProgress:
+        layer = state.progress()
+        if layer.phase is not Phase.DOWNLOADING:
+            return layer
+        return replace(layer, rate=self._rates.get(layer.digest, 0), host=self.host_of(layer.digest))

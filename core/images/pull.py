@@ -24,6 +24,7 @@ from core.images.gc import names_of
 from core.images.holds import Hold, Holds
 from core.images.images import Image, ImageStore
 from core.images.layers import Layers, Stack
+from core.images.pace import watched
 from core.images.progress import LayerProgress, PullProgress
 from core.images.source import Nowhere, Source
 from core.images.verification import ImageVerifier, Policy
@@ -112,13 +113,19 @@ class Puller:
         running = (progress for key, progress in self._flights.items() if key.reference == reference)
         return next((progress.layers() for progress in running), ())
 
+    def running(self) -> dict[str, tuple[LayerProgress, ...]]:
+        """All pulls that run, by the image's full name."""
+        return {str(key.reference): progress.layers() for key, progress in self._flights.items()}
+
     async def _pull(self, key: _Key, progress: PullProgress) -> Image:
         with timed(self._telemetry.pull):
-            return await self._pull_now(key, progress)
+            async with watched(str(key.reference), progress):
+                return await self._pull_now(key, progress)
 
     async def _pull_now(self, key: _Key, progress: PullProgress) -> Image:
         with step("resolve"):
             repository = await self._registry.repository(key.reference, key.credentials)
+            progress.host_of = repository.host_of
             resolved = await repository.resolve()
         with step("verify"):
             await self._verifier.check(key.reference, resolved.descriptor)

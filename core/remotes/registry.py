@@ -136,6 +136,7 @@ class Repository:
         self._reference = reference
         self._clients = clients
         self._telemetry = telemetry
+        self._serving: dict[Digest, str] = {}
 
     async def resolve(self) -> Resolved:
         """What the reference means now. Raises NotFound, Unauthenticated, PermissionDenied, Unavailable, DataLoss."""
@@ -171,6 +172,7 @@ class Repository:
         for client in self._able(PULL):
             try:
                 async with aclosing(client.blob(self._path("blobs", descriptor.digest), descriptor, offset)) as body:
+                    self._serving[descriptor.digest] = client.host.base.authority
                     async for data in body:
                         offset += len(data)
                         self._telemetry.fetched(len(data))
@@ -182,6 +184,10 @@ class Repository:
             else:
                 return
         raise failures.error()
+
+    def host_of(self, blob: Digest) -> str:
+        """Which host was asked last for `blob`, "" when none was."""
+        return self._serving.get(blob, "")
 
     def _able(self, capability: str) -> Iterator[HostClient]:
         return (client for client in self._clients if {PULL, capability} <= client.host.capabilities)

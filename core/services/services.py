@@ -6,6 +6,7 @@ here - containers, tasks, diff - answers UNIMPLEMENTED: pods are the kubelet's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from core.api import (
     content_service_pb2,
     crisp_upkeep_pb2,
+    events_service_pb2,
     images_service_pb2,
     introspection_service_pb2,
     leases_service_pb2,
@@ -30,6 +32,7 @@ from core.images.upkeep import Upkeep
 from core.metadata.leases import Leases
 from core.services.about import IntrospectionService, NamespacesService, VersionService
 from core.services.content import ContentService
+from core.services.events import EventsService
 from core.services.images import ImagesService
 from core.services.leases import LeasesService
 from core.services.snapshots import SnapshotsService
@@ -50,6 +53,8 @@ class ServiceDeps:
     upkeep: Upkeep
     blocking: Blocking
     platform: Platform
+    closing: asyncio.Event
+    """Ends what would go on for ever."""
     node_id: str
     version: str
 
@@ -63,6 +68,7 @@ def make_services(deps: ServiceDeps) -> list[tuple[ServiceDescriptor, object]]:
         (_only(leases_service_pb2.DESCRIPTOR), LeasesService(deps.leases, deps.collector)),
         (_only(snapshots_service_pb2.DESCRIPTOR), SnapshotsService(deps.snapshotters, deps.blocking)),
         (_only(crisp_upkeep_pb2.DESCRIPTOR), UpkeepService(deps.upkeep)),
+        (_only(events_service_pb2.DESCRIPTOR), EventsService(deps.puller, deps.closing)),
         (_only(introspection_service_pb2.DESCRIPTOR), IntrospectionService(deps.node_id, names, deps.platform)),
         (_only(namespaces_service_pb2.DESCRIPTOR), NamespacesService()),
         (_only(version_service_pb2.DESCRIPTOR), VersionService(deps.version)),

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from cri import api
 from cri.cli.client import CallFailed, Client
-from cri.cli.output import json_option, print_json, short
+from cri.cli.output import json_option, print_json, printable, short, size
 
 POLL = 0.1
 """Seconds between two looks at a pull's progress."""
@@ -27,6 +27,10 @@ class Layer(TypedDict):
     offset: int
     """Compressed bytes that are here."""
     phase: str
+    rate: int
+    """Bytes in the last second."""
+    host: str
+    """That sends them, "" when unknown."""
 
 
 @click.command()
@@ -74,6 +78,13 @@ def layers(client: Client, image: str) -> list[Layer]:
     return found
 
 
+def _pace(layer: Layer) -> str:
+    """What is being done with it; of one that comes also how fast, and from where."""
+    if not layer.get("host"):
+        return layer["phase"]
+    return printable(f"{layer['phase']} {size(layer['rate'])}/s from {layer['host']}")
+
+
 class Bars:
     """A bar for the image, which pulses while its size is unknown, and one for each of its layers."""
 
@@ -102,7 +113,7 @@ class Bars:
 
     def show(self, now: Sequence[Layer]) -> None:
         for layer in now:
-            self._progress.update(self._task(layer), completed=layer["offset"], phase=layer["phase"])
+            self._progress.update(self._task(layer), completed=layer["offset"], phase=_pace(layer))
         if now:
             total, here = (sum(layer[key] for layer in now) for key in ("size", "offset"))
             self._progress.update(self._image, total=total, completed=here)

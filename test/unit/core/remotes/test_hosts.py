@@ -1,4 +1,8 @@
+import contextlib
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from core.errdefs import FailedPrecondition
 from core.remotes.hosts import PULL, RESOLVE, is_loopback, load_hosts
@@ -121,3 +125,30 @@ def test_a_file_that_makes_no_sense_stops_the_pull_and_is_named(tmp_path, text):
 def test_loopback_is_only_this_machine():
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.1.2.3", "::1")))
     assert not any(map(is_loopback, ("localhost.example", "10.0.0.1", "example", "")))
+
+
+HOSTS = """server = "https://a"
+[host."https://b:5000"]
+capabilities = ["pull", "resolve"]
+ca = ["/a", "b.crt"]
+client = [["c", "k"], "d"]
+skip_verify = false
+override_path = true
+dial_timeout = "1m3s"
+[host."https://b:5000".header]
+x = ["1", "2"]
+"""
+_EDIT = st.tuples(st.integers(0, len(HOSTS)), st.integers(0, 12), st.text(max_size=6))
+
+
+@given(st.lists(_EDIT, max_size=4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_file_means_hosts_or_is_refused(tmp_path, edits):
+    text = HOSTS
+    for at, removed, added in edits:
+        text = text[:at] + added + text[at + removed :]
+    directory = tmp_path / "any.example"
+    directory.mkdir(exist_ok=True)
+    (directory / "hosts.toml").write_bytes(text.encode(errors="surrogatepass"))
+    with contextlib.suppress(FailedPrecondition):
+        assert load_hosts(str(tmp_path), "any.example")
