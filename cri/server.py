@@ -35,6 +35,9 @@ MAX_MESSAGE = 16 << 20
 MARGIN = 0.1
 """Seconds before the client's deadline at which it is told where its call stands; afterwards it would not listen.
 Of deadlines below ten times that nothing is taken."""
+MAX_PENDING = 20_000
+"""Calls that the loop has not taken yet: more than anybody has in flight on a node's own socket. From its default of
+1,000 on gRPC cancels some of them at random."""
 STALL = 30.0
 """Seconds that a client of a stream may read nothing: far more than the kubelet's longest pause, and an end to what is
 held for it."""
@@ -66,6 +69,8 @@ def make_server(
         ("grpc.max_receive_message_length", MAX_MESSAGE),
         ("grpc.max_send_message_length", MAX_MESSAGE),
         ("grpc.so_reuseport", 0),
+        ("grpc.server.max_pending_requests", MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
     ]
     server = grpc.aio.server(options=options)
     handlers = (_handler(descriptor, service, stall, telemetry, calls or Calls()) for descriptor, service in services)

@@ -16,6 +16,8 @@ from random import Random
 
 from bench import scenarios
 from bench.daemons import Daemon, start_containerd, start_crisp
+from bench.lists import listing
+from bench.streams import exec_streams
 from cri import api
 from rig.cgroups import ensure_cgroups
 from rig.images import BuiltImage, build, busybox, files, layer, push
@@ -23,10 +25,17 @@ from rig.registry import running_registry
 
 Figures = dict[str, float]
 Scenario = Callable[[Daemon, str, Path], Figures]
-HIGHER_IS_BETTER = {"pods/s", "log MiB/s"}
+HIGHER_IS_BETTER = {"pods/s", "log MiB/s", "exec MiB/s"}
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
-    for scenario in (scenarios.lifecycle, scenarios.density, scenarios.logging, scenarios.pulling)
+    for scenario in (
+        scenarios.lifecycle,
+        scenarios.density,
+        listing,
+        exec_streams,
+        scenarios.logging,
+        scenarios.pulling,
+    )
 }
 
 

@@ -1,6 +1,7 @@
-"""Streams and clients that do not read them."""
+"""Streams, clients that do not read them, and a loop that is busy."""
 
 import asyncio
+import time
 
 import grpc
 import pytest
@@ -26,6 +27,9 @@ class Endless:
                 self.sent += 1
         finally:
             self.ended.set()
+
+    async def version(self, _request):
+        return b""
 
 
 @pytest.fixture
@@ -68,3 +72,11 @@ async def test_a_client_that_vanishes_ends_its_stream(service, channel):
     await channel.close()
     async with asyncio.timeout(10):
         await service.ended.wait()
+
+
+async def test_calls_wait_for_a_loop_that_is_busy(channel):
+    version = channel.unary_unary("/runtime.v1.RuntimeService/Version")
+    calls = [version(b"") for _ in range(2000)]
+    await asyncio.sleep(0)
+    time.sleep(0.2)
+    assert set(await asyncio.gather(*calls)) == {b""}
