@@ -73,7 +73,6 @@ class Roots:
         failpoint("sandbox.root.unmounted")
         if self._has_snapshot(sandbox_id):
             self._snapshotter.remove(_SNAPSHOT + sandbox_id)
-            self._snapshotter.cleanup()
         remove_tree(self.path(sandbox_id))
         try:
             self._snapshotter.cleanup()

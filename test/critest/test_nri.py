@@ -14,7 +14,7 @@ import pytest
 
 from core.api import nri_pb2, nri_types_pb2
 from cri import api
-from rig.cri_calls import run
+from rig.cri_calls import run, wait_exited
 from rig.cri_client import CriClient
 from rig.node import wait_until
 from rig.nri_plugin import NriPlugin, Refused
@@ -262,6 +262,24 @@ def test_no_container_is_lost_between_the_state_and_the_events(node: Node, clien
         assert [one.id for one in state.pods] == [pod]
         assert [one.id for one in state.containers] == [first]
         assert late.of("RunPodSandbox")[0].pod.id == made[0]
+
+
+def test_a_plugin_of_a_new_daemon_learns_of_what_an_earlier_one_left(node: Node, client: CriClient, pods: Pods) -> None:
+    pod, running = pods.start("sleep 1000")
+    _, ended = pods.start("exit 0")
+    wait_exited(client, ended)
+    node.end(signal.SIGKILL)
+    with node.start() as again, plugin(node) as seen:
+        state = seen.of("Synchronize")[0]
+        assert pod in [one.id for one in state.pods]
+        assert [(one.id, one.state) for one in state.containers] == [(running, nri_types_pb2.CONTAINER_RUNNING)]
+        again.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod))
+        assert [name for name, _ in seen.calls[2:]] == [
+            "StopContainer",
+            "StopPodSandbox",
+            "RemoveContainer",
+            "RemovePodSandbox",
+        ]
 
 
 def test_installed_plugins_are_started_configured_and_ended(node: Node, client: CriClient, pods: Pods) -> None:
