@@ -40,6 +40,14 @@ crash: setup ## kill crispd and its shims at POINTS named steps and look what is
 	PYTHONPATH=.:test $(BIN)/python test/fault/crash.py --points $(POINTS) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(ACTION),--action '$(ACTION)')
 
+MINUTES ?= 60
+PODS ?= 100
+soak: setup ## load a node for MINUTES with PODS and look whether anything grows (root)
+	test/fault/alone $(BIN)/python test/fault/soak.py --minutes $(MINUTES) --pods $(PODS)
+
+crowd: setup ## thousands of calls, execs, stops and attaches at once (root)
+	$(BIN)/pytest test/fault/test_load.py -m slow
+
 proto: $(VENV)/ready ## regenerate the code beside our .proto files
 	$(BIN)/python tools/generate_api.py
 
@@ -49,4 +57,4 @@ golden: $(VENV)/ready ## write the reviewed OCI specs in test/golden/specs anew
 lock: $(VENV)/ready ## rewrite requirements.lock from pyproject.toml
 	tools/lock.sh
 
-.PHONY: help setup packages check test demo bench crash proto golden lock
+.PHONY: help setup packages check test demo bench crash soak crowd proto golden lock

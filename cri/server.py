@@ -41,6 +41,9 @@ MAX_PENDING = 20_000
 STALL = 30.0
 """Seconds that a client of a stream may read nothing: far more than the kubelet's longest pause, and an end to what is
 held for it."""
+MAX_PENDING = 10_000
+"""Calls that may wait until the loop comes to them. gRPC's own limit is a few thousand, and calls beyond it end as if
+their client had cancelled them; a kubelet and its probes on a full node have some hundreds."""
 LOOKUPS = frozenset({"ContainerStatus", "PodSandboxStatus"})
 """RPCs whose NOT_FOUND is daily bread: the kubelet asks once more after everything that it has removed."""
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

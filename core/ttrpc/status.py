@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from core import errdefs
 from core.api.ttrpc_pb2 import Status
 
@@ -22,10 +24,13 @@ _ERRORS: dict[int, type[errdefs.CrispError]] = {
     16: errdefs.Unauthenticated,
 }
 _CODES: dict[type[Exception], int] = {error: code for code, error in _ERRORS.items()}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 UNKNOWN = 2  # what peers send for errors without a class, and we for exceptions that nobody planned for
 
 
 def to_status(error: Exception) -> Status:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        error = errdefs.ResourceExhausted(f"{error}: free some space")
     return Status(code=_CODES.get(type(error), UNKNOWN), message=str(error) or type(error).__name__)
 
 

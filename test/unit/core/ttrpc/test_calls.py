@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -27,6 +28,7 @@ from core.ttrpc.address import listen
 from core.ttrpc.client import Client
 from core.ttrpc.frames import HEADER, MAX_DATA, Flags, Frame, FrameReader, FrameType
 from core.ttrpc.server import Server, snake_case
+from core.ttrpc.status import from_status, to_status
 
 TASK = "containerd.task.v3.Task"
 SHIM = "crisp.shim.v1.Shim"
@@ -271,6 +273,12 @@ async def test_the_end_of_a_client_stream_is_ignored(server: Server, path: str) 
 )
 async def test_a_peer_that_does_not_speak_ttrpc_is_hung_up_on(server: Server, path: str, garbage: bytes) -> None:
     assert await talk(path, garbage, 1) == []
+
+
+def test_a_full_disk_is_told_as_what_it_is() -> None:
+    error = from_status(to_status(OSError(errno.ENOSPC, "No space left on device")))
+    assert isinstance(error, errdefs.ResourceExhausted)
+    assert "free some space" in str(error)
 
 
 def test_rpc_names_become_method_names() -> None:

@@ -13,7 +13,7 @@ import pytest
 from core.errdefs import ResourceExhausted
 from core.oci.user import User
 from core.tasks.tasks import TaskExit
-from cri.container.exits import Exits
+from cri.container.exits import Exits, exited
 from cri.container.record import new_record
 from cri.store import container as container_store
 from cri.store.container import Container
@@ -53,3 +53,13 @@ async def test_an_exit_that_cannot_be_written_wakes_its_waiters_and_ends_nothing
     found = store.find(made.id)
     assert found
     assert (found.exit_code, found.reason) == (3, "Error")
+
+
+@pytest.mark.parametrize("jump", [-365 * 86400, 365 * 86400], ids=["back", "forth"])
+def test_a_clock_that_jumps_by_a_year_lets_no_container_end_before_it_started(jump: int) -> None:
+    made = new_record(source(), User(uid=0, gid=0, groups=()), [], name="app", created_at=1_700_000_000 * 10**9)
+    started = dataclasses.replace(made, started_at=1_700_000_001 * 10**9, pid=7)
+    ended = exited(
+        started, TaskExit(container_id=made.id, exec_id="", pid=7, exit_code=0, exited_at=1_700_000_002.0 + jump)
+    )
+    assert ended.created_at <= ended.started_at <= ended.finished_at
