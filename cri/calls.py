@@ -78,6 +78,11 @@ class Calls:
         """The calls on the pod, in the order of their starts. `subjects`: its id, its name, its images."""
         return self._times(lambda key, _: key[0] in subjects)
 
+    @property
+    def running(self) -> int:
+        """How many are under way."""
+        return len(self._running)
+
     def under_way(self) -> list[Call]:
         """Those that have taken more than SLOW seconds and go on, the slowest first."""
         return sorted((call for call in self._running if call.seconds() > SLOW), key=lambda call: call.started)

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from core.errdefs import CrispError, FailedPrecondition
+from core.linux.proc import pss
 from core.log import get_logger
 from core.oci import apparmor
 from core.tasks.tasks import TaskExit
@@ -36,7 +37,8 @@ from cri.sandbox.sweep import Leftovers, find_leftovers, sweep
 from cri.server import make_server
 from cri.store.operations import Operations
 from cri.streaming.server import StreamingServer
-from cri.telemetry.open import Gauges, exposed, make_exporter, make_telemetry
+from cri.telemetry.open import Gauges, Present, exposed, make_exporter, make_telemetry
+from cri.telemetry.queues import waiting
 
 log = get_logger(__name__)
 
@@ -79,7 +81,7 @@ async def _serve(config: Config, read: Callable[[], Config]) -> None:
         daemon = Daemon(config, core, group, telemetry)
         on_hangup(config, read)
         await daemon.start()
-        async with exposed(address, telemetry, daemon.gauges(), core.problems):
+        async with exposed(address, telemetry, daemon.present()):
             await wait_signal()
         log.info("stopping")
         notify("STOPPING=1")
@@ -220,8 +222,25 @@ class Daemon:
         container = self._containers.containers.find(container_id)
         return container.sandbox_id if container else ""
 
-    def gauges(self) -> Gauges:
+    def present(self) -> Present:
         """What there is now, for whoever watches the node."""
+        core = self._core
+        return Present(gauges=self._gauges(), logged=self._logged, queues=self._queues, problems=core.problems)
+
+    def _logged(self) -> dict[str, int]:
+        counts = self._core.shims.logged()
+        return {"bytes": counts.bytes, "lines": counts.lines, "split": counts.split, "dropped_bytes": counts.dropped}
+
+    def _queues(self) -> dict[str, int]:
+        return {
+            "calls": self._calls.running,
+            "operations": self._operations.running,
+            "metadata": waiting(self._core.metadata),
+            "filesystem": waiting(self._core.filesystem),
+            "events": self._events.pending,
+        }
+
+    def _gauges(self) -> Gauges:
         containers, core = self._containers, self._core
         return {
             "crisp_pods_ready": ("Ready pods.", lambda: sum(not pod.stopped for pod in containers.sandboxes.list())),
@@ -232,6 +251,7 @@ class Daemon:
             "crisp_containers": ("Containers in all states.", lambda: len(containers.containers.list())),
             "crisp_images": ("Images.", lambda: len(core.images.store.list())),
             "crisp_shims": ("Shims that run.", lambda: core.shims.running),
+            "crisp_shims_memory_bytes": ("Memory of shims, shared in part.", lambda: pss(core.shims.pids())),
             "crisp_network_ready": ("Whether pods get a network.", lambda: core.network.status().ready),
         }
 

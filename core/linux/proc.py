@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from core.linux.cgroup import read_file
 
@@ -42,3 +43,18 @@ def soft_limit_of_files(pid: int) -> int | None:
             soft = line.removeprefix(_OPEN_FILES).split()[0]
             return int(soft) if soft.isdecimal() else None
     return None
+
+
+def pss(pids: Iterable[int]) -> int:
+    """Bytes of memory that the processes have, of what they share with others their share (proc_pid_smaps_rollup(5));
+    one that has ended has none. It takes 0.2 ms for each."""
+    return sum(map(_pss, pids))
+
+
+def _pss(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:")), 0)

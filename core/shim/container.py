@@ -21,6 +21,7 @@ from core.log import get_logger
 from core.shim.audience import Audience
 from core.shim.cgroup import ContainerCgroup
 from core.shim.console import Console
+from core.shim.log_counts import LogCounter
 from core.shim.logs import LogFile
 from core.shim.oci_runtime import OciRuntime
 from core.shim.reaper import Process
@@ -57,7 +58,14 @@ class Stdio:
 class Container:
     """A container that was created. `on_exit` is called once, when everything it wrote is in its log."""
 
-    def __init__(self, container_id: str, runtime: OciRuntime, stdio: Stdio, layout: CgroupLayout) -> None:
+    def __init__(
+        self,
+        container_id: str,
+        runtime: OciRuntime,
+        stdio: Stdio,
+        layout: CgroupLayout,
+        counter: LogCounter | None = None,
+    ) -> None:
         self.id = container_id
         self.runtime = runtime
         self.stdio = stdio
@@ -70,6 +78,7 @@ class Container:
         self.stdin = -1
         self.audiences = {"stdout": Audience(), "stderr": Audience()}
         self._layout = layout
+        self._counter = counter
         self._pumps: list[Pump | FifoPump] = []
         self._cgroup: ContainerCgroup | None = None
         self._killed = False
@@ -88,7 +97,7 @@ class Container:
 
     async def create(self) -> None:
         """Run the OCI runtime's create. On failure nothing is left."""
-        self.log = LogFile(self.stdio.log_path)
+        self.log = LogFile(self.stdio.log_path, self._counter)
         try:
             if self.stdio.terminal:
                 await self._create_with_console()

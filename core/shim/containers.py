@@ -6,6 +6,7 @@ import asyncio
 
 from core.errdefs import AlreadyExists, NotFound
 from core.shim.container import Container
+from core.shim.log_counts import LogCounter
 
 EXECS_AT_ONCE = 16
 """OCI runtimes that start execs at the same time: more only fight for the CPUs, and each holds half a dozen
@@ -15,8 +16,9 @@ descriptors of this process until it is done."""
 class Containers:
     """What this shim owns. Their watchers run in `group`."""
 
-    def __init__(self, group: asyncio.TaskGroup) -> None:
+    def __init__(self, group: asyncio.TaskGroup, log_counter: LogCounter | None = None) -> None:
         self.group = group
+        self.log_counter = log_counter
         self.exec_turn = asyncio.Semaphore(EXECS_AT_ONCE)
         """Held while an exec is being started."""
         self._by_id: dict[str, Container] = {}

@@ -17,6 +17,8 @@ class LogFormatter:
         self._tags = {tag: f" {stream} {tag} ".encode() for tag in "FP"}
         self._max_line = max_line
         self._held = b""
+        self._lines_made = 0
+        self._split = 0
 
     def feed(self, data: bytes, stamp: bytes) -> bytes:
         """Entries for all lines that `data` completes, and for what no longer fits a line."""
@@ -32,14 +34,26 @@ class LogFormatter:
     def finish(self, stamp: bytes) -> bytes:
         """An entry for a last line without newline: partial, as containerd has it."""
         held, self._held = self._held, b""
-        return stamp + self._tags["P"] + held + b"\n" if held else b""
+        if not held:
+            return b""
+        self._lines_made += 1
+        self._split += 1
+        return stamp + self._tags["P"] + held + b"\n"
+
+    def made(self) -> tuple[int, int]:
+        """Entries since the last time that this was asked, and how many of them are partial."""
+        made = self._lines_made, self._split
+        self._lines_made = self._split = 0
+        return made
 
     def _lines(self, whole: bytes, stamp: bytes) -> bytes:
         """`whole` ends with a newline."""
         if self._has_long(whole):
             return b"".join(self._line(line, stamp) for line in whole[:-1].split(b"\n"))
         prefix = stamp + self._tags["F"]
-        return prefix + whole[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
+        entries = prefix + whole[:-1].replace(b"\n", b"\n" + prefix) + b"\n"
+        self._lines_made += (len(entries) - len(whole)) // len(prefix)  # each line has got one
+        return entries
 
     def _has_long(self, whole: bytes) -> bool:
         """Whether a line exceeds the limit: jumps from newline to newline, each time as far as a line may reach."""
@@ -53,6 +67,7 @@ class LogFormatter:
 
     def _line(self, line: bytes, stamp: bytes) -> bytes:
         partial, rest = self._cut(line, stamp)
+        self._lines_made += 1
         return partial + stamp + self._tags["F"] + rest + b"\n"
 
     def _cut(self, line: bytes, stamp: bytes) -> tuple[bytes, bytes]:
@@ -60,6 +75,9 @@ class LogFormatter:
         if len(line) <= self._max_line:
             return b"", line
         prefix = stamp + self._tags["P"]
-        last = (len(line) - 1) // self._max_line * self._max_line
+        pieces_before = (len(line) - 1) // self._max_line
+        self._lines_made += pieces_before
+        self._split += pieces_before
+        last = pieces_before * self._max_line
         pieces = (line[start : start + self._max_line] for start in range(0, last, self._max_line))
         return b"".join(prefix + piece + b"\n" for piece in pieces), line[last:]

@@ -9,6 +9,7 @@ import time
 from core.linux.fsmount import AT_FDCWD
 from core.linux.openat2 import RESOLVE_NO_SYMLINKS, openat2
 from core.log import get_logger
+from core.shim.log_counts import LogCounter
 from core.shim.log_format import LogFormatter
 
 log = get_logger(__name__)
@@ -24,8 +25,9 @@ class LogFile:
     later writes are tried again (a full disk must not stop the container, hazards 3.33).
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, counter: LogCounter | None = None) -> None:
         self.path = path
+        self._counter = counter or LogCounter()
         self.dropped = 0
         """Bytes that could not be written."""
         self._complained = -COMPLAIN_EVERY
@@ -34,7 +36,8 @@ class LogFile:
     def formatter(self, stream: str) -> LogFormatter:
         return LogFormatter(stream)
 
-    def write(self, entries: bytes) -> None:
+    def write(self, entries: bytes, lines: int = 0, split: int = 0) -> None:
+        """`lines` and `split` say how many entries that is, for the counts."""
         if self._fd < 0 or not entries:
             return
         view = memoryview(entries)
@@ -43,6 +46,7 @@ class LogFile:
                 view = view[os.write(self._fd, view) :]
         except OSError as exc:
             self._drop(len(view), exc)
+        self._counter.add(len(entries) - len(view), lines, split, len(view))
 
     def reopen(self) -> None:
         """Go on in a new file at the same path. Raises OSError; then the old one is still open."""

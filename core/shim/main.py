@@ -26,6 +26,7 @@ from core.linux.cgroup import write_file
 from core.linux.pidfd import ProcessIdentity, boot_id
 from core.shim.containers import Containers
 from core.shim.exec_sync import ShimService
+from core.shim.log_counts import LogCounter
 from core.shim.loop import prepared
 from core.shim.publish import Publisher
 from core.shim.reaper import Reaper
@@ -86,8 +87,10 @@ async def serve(sandbox_id: str, directory: str, events: str, namespace: str, li
     over = asyncio.Event()
     reaper = Reaper()
     publisher = Publisher(events, namespace)
-    async with asyncio.TaskGroup() as group:
-        containers = Containers(group)
+    async with contextlib.AsyncExitStack() as stack:
+        counter = stack.enter_context(contextlib.closing(LogCounter(directory)))
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        containers = Containers(group, counter)
         server = Server()
         tasks = TaskService(containers, reaper, publisher, namespace, over.set)
         server.register(_TASK_V3, tasks)

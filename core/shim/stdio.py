@@ -110,7 +110,8 @@ def log_sink(log: LogFile, stream: str) -> Sink:
     formatter = log.formatter(stream)
 
     def sink(data: bytes) -> None:
-        log.write(formatter.feed(data, stamp()) if data else formatter.finish(stamp()))
+        entries = formatter.feed(data, stamp()) if data else formatter.finish(stamp())
+        log.write(entries, *formatter.made())
 
     return sink
 

@@ -99,7 +99,7 @@ class TaskService:
             keep_stdin=options.stdin,
             stdin_once=options.stdin_once,
         )
-        return Container(request.id, runtime, stdio, self._layout)
+        return Container(request.id, runtime, stdio, self._layout, self._containers.log_counter)
 
     def _exited(self, container: Container) -> None:
         assert container.exit is not None

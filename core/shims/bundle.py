@@ -5,6 +5,7 @@
       shim.sock                       0600, bound by the daemon: connecting works before the shim runs
       streams.sock                    0600, see core/shim/streams.py; by the shim
       shim.json                       who the shim is; by the shim, when it is ready, or for one that is not ours
+      log.counts                      see core/shim/log_counts.py; by the shim
       ns/{net,ipc,uts,user,pid}       pinned namespaces; by the shim
       shm/                            the pod's /dev/shm; by the shim
       containers/<container id>       link to its bundle; before the container is created

@@ -18,11 +18,13 @@ from core.failpoint import failpoint
 from core.files.dirs import make_dirs
 from core.linux.pidfd import ProcessIdentity
 from core.log import get_logger
+from core.shim.log_counts import LogCounts
 from core.shims.bundle import Runtime, SandboxDir
 from core.shims.client import ShimClient
 from core.shims.foreign import ForeignShim
 from core.shims.foreign_client import ForeignClient
 from core.shims.leftovers import end_leftovers
+from core.shims.log_totals import LogTotals
 from core.shims.shim import Shim
 from core.shims.strays import end_foreign, end_strays
 from core.ttrpc.address import listen
@@ -55,6 +57,7 @@ class ShimManager:
         self._group = group
         self._shims: dict[str, Shim] = {}
         self._subscribers: list[OnDeath] = []
+        self._totals = LogTotals()
         make_dirs(self._root, 0o711)
 
     def subscribe(self, on_death: OnDeath) -> None:
@@ -154,6 +157,15 @@ class ShimManager:
     def running(self) -> int:
         """How many shims are known to run."""
         return len(self._shims)
+
+    def pids(self) -> list[int]:
+        """Of the shims that are known to run."""
+        return [shim.pid for shim in tuple(self._shims.values())]
+
+    def logged(self) -> LogCounts:
+        """What all shims have written into logs. It reads a file for each."""
+        running = tuple(self._shims.values())
+        return self._totals.look({shim.sandbox_id: shim.directory.path for shim in running})
 
     def ids(self) -> list[str]:
         """The sandboxes that have a directory."""

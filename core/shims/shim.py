@@ -38,6 +38,7 @@ class Shim:
         self.directory = directory
         self.runtime = runtime
         self.exited = asyncio.Event()
+        self.pid = identity.pid
         self._pidfd = _open(identity)
         self._on_exit = on_exit
         self._client: ShimClient | None = None

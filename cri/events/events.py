@@ -34,6 +34,11 @@ class Events:
         """Serialised ContainerEventResponses from now on. Raises as `Feed.read`."""
         return self._feed.read()
 
+    @property
+    def pending(self) -> int:
+        """Events that wait for the reader who is farthest behind."""
+        return self._feed.pending
+
     def close(self) -> None:
         """End all streams."""
         self._feed.close()

@@ -25,6 +25,11 @@ class Feed:
         """Whether nobody reads."""
         return not self._readers
 
+    @property
+    def pending(self) -> int:
+        """Messages that wait for the reader who is farthest behind."""
+        return max((reader.pending for reader in tuple(self._readers)), default=0)
+
     def publish(self, message: bytes) -> None:
         """Queue `message` for every reader; returns at once."""
         for reader in self._readers:
@@ -59,6 +64,10 @@ class _Reader:
         self._pending = 0
         self._error: Exception | None = None
         self._wake = asyncio.Event()
+
+    @property
+    def pending(self) -> int:
+        return len(self._queue)
 
     def push(self, message: bytes) -> None:
         if self._error:

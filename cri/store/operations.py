@@ -88,6 +88,11 @@ class Operations:
         if operation and operation.result.done():
             del self._by_name[name]
 
+    @property
+    def running(self) -> int:
+        """How many run, or have a result that nobody has got yet."""
+        return len(self._by_name)
+
     async def wait_present(self, seconds: float) -> bool:
         """Wait for those that run now, not for those that begin meanwhile; whether all have ended within `seconds`."""
         present = [operation.result for operation in self._by_name.values() if not operation.result.done()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from core.errdefs import InvalidArgument
@@ -12,7 +13,20 @@ from core.steps import Call
 from core.telemetry import SILENT, Telemetry
 
 Gauges = Mapping[str, tuple[str, Callable[[], float]]]
-"""What is looked up when somebody asks: name to help and value."""
+"""What is looked up when somebody asks, from a thread: name to help and value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """What there is now. All of it is asked from a thread, and may block it."""
+
+    gauges: Gauges
+    logged: Callable[[], Mapping[str, int]]
+    """What shims have written into logs since their start: bytes, lines, split, dropped."""
+    queues: Callable[[], Mapping[str, int]]
+    """What waits, or is under way, by where it does."""
+    problems: Callable[[], Mapping[str, str]]
+    """Parts that are not well, and why."""
 
 
 def make_telemetry(address: str) -> Telemetry:
@@ -43,9 +57,9 @@ def make_exporter(endpoint: str, sample: float) -> CallExporter | None:
 
 @contextlib.asynccontextmanager
 async def exposed(
-    address: str, telemetry: Telemetry, gauges: Gauges, problems: Callable[[], Mapping[str, str]]
+    address: str, telemetry: Telemetry, present: Present
 ) -> AsyncIterator[None]:
-    """Serve what `make_telemetry` made, with `gauges` and the parts that have problems, while the block runs."""
+    """Serve what `make_telemetry` made, and what is `present`, while the block runs."""
     if not address:
         yield
         return
@@ -53,7 +67,7 @@ async def exposed(
     from cri.telemetry.prometheus import PrometheusTelemetry  # noqa: PLC0415
 
     assert isinstance(telemetry, PrometheusTelemetry)
-    telemetry.watch(gauges, problems)
+    telemetry.watch(present)
     endpoint = Endpoint(address, telemetry.exposition)
     await endpoint.start()
     try:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from core.telemetry import Telemetry
-from cri.telemetry.open import Gauges
+from cri.telemetry.open import Present
 
 CALLS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """Seconds: from a list that is ready to the kubelet's longest deadline."""
+LOGGED = {
+    "bytes": "Bytes written into containers' logs",
+    "lines": "Entries written into containers' logs",
+    "split": "Entries in containers' logs that are not the end of a line",
+    "dropped_bytes": "Bytes that could not be written into containers' logs",
+}
 TRANSFERS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -44,9 +50,9 @@ class PrometheusTelemetry:
             registry=registry,
         )
 
-    def watch(self, gauges: Gauges, problems: Callable[[], Mapping[str, str]]) -> None:
-        """Tell `gauges`, and each part that is not well, from now on."""
-        self._registry.register(_Present(gauges, problems))
+    def watch(self, present: Present) -> None:
+        """Tell what is `present`, too, from now on."""
+        self._registry.register(_Present(present))
 
     def exposition(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -72,14 +78,21 @@ _fits: type[Telemetry] = PrometheusTelemetry
 
 
 class _Present(Collector):
-    def __init__(self, gauges: Gauges, problems: Callable[[], Mapping[str, str]]) -> None:
-        self._gauges = gauges
-        self._problems = problems
+    def __init__(self, present: Present) -> None:
+        self._present = present
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        for name, (help_, value) in self._gauges.items():
+    def collect(self) -> Iterable[Metric]:
+        for name, (help_, value) in self._present.gauges.items():
             yield GaugeMetricFamily(name, help_, value=value())
-        problem = GaugeMetricFamily("crisp_problem", "Parts that keep pods from running now.", labels=("part",))
-        for part in self._problems():
-            problem.add_metric((part,), 1)
-        yield problem
+        for what, count in self._present.logged().items():
+            yield CounterMetricFamily(f"crisp_log_{what}", f"{LOGGED[what]}.", value=count)
+        problems = dict.fromkeys(self._present.problems(), 1)
+        yield _labelled("crisp_problem", "Parts that keep pods from running now.", "part", problems)
+        yield _labelled("crisp_queue", "What waits, or is under way.", "queue", self._present.queues())
+
+
+def _labelled(name: str, help_: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, help_, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family

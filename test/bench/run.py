@@ -16,6 +16,7 @@ from random import Random
 
 from bench import scenarios
 from bench.daemons import Daemon, start_containerd, start_crisp
+from bench.idle import idling, probing
 from bench.lists import listing
 from bench.streams import exec_streams
 from cri import api
@@ -33,6 +34,8 @@ SCENARIOS: dict[str, Scenario] = {
         scenarios.density,
         listing,
         exec_streams,
+        idling,
+        probing,
         scenarios.logging,
         scenarios.pulling,
     )

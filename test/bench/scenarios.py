@@ -80,13 +80,13 @@ def _one_life(client: CriClient, timer: Timer, name: str, image: str, logs: Path
 def density(daemon: Daemon, image: str, logs: Path) -> Figures:
     """Many pods at once: how fast they start, what each takes, how fast they are listed."""
     with daemon.client() as client:
-        before = pss_of(_own_processes(daemon))
+        before = pss_of(own_processes(daemon))
         started = time.perf_counter()
         with ThreadPoolExecutor(PARALLEL) as pool:
             names = [f"dense-{index}" for index in range(PODS)]
             pods = [pod for pod, _ in pool.map(lambda name: start_pod(client, name, logs, image, SLEEP), names)]
         rate = PODS / (time.perf_counter() - started)
-        after = pss_of(_own_processes(daemon))
+        after = pss_of(own_processes(daemon))
         timer = Timer()
         for _ in range(ROUNDS):
             timer.call(f"ListContainers of {PODS}", client.ListContainers, api.ListContainersRequest())
@@ -99,7 +99,7 @@ def density(daemon: Daemon, image: str, logs: Path) -> Figures:
     return {"pods/s": rate, "MiB per pod": per_pod, "idle daemon MiB": before / MIB, **timer.medians()}
 
 
-def _own_processes(daemon: Daemon) -> set[int]:
+def own_processes(daemon: Daemon) -> set[int]:
     """The daemon, what it has started and the shims; not what runs inside containers."""
     shims = _shims(daemon)
     inside = {pid for shim in shims for pid in tree_of(shim)[1:]}
@@ -128,13 +128,13 @@ def logging(daemon: Daemon, image: str, logs: Path) -> Figures:
     command = ["/bin/sh", "-c", f"{lines}; cat $(yes lines | head -n {LOG_MIB})"]
     with daemon.client() as client:
         pod, container = start_pod(client, "logger", logs, image, command)
-        before = cpu_of(_own_processes(daemon))
+        before = cpu_of(own_processes(daemon))
         started = time.perf_counter()
         request = api.ContainerStatusRequest(container_id=container)
         while client.ContainerStatus(request).status.state != api.ContainerState.CONTAINER_EXITED:
             time.sleep(0.01)
         elapsed = time.perf_counter() - started
-        cpu = cpu_of(_own_processes(daemon)) - before
+        cpu = cpu_of(own_processes(daemon)) - before
         remove_pod(client, pod)
     return {"log MiB/s": LOG_MIB / elapsed, "log, CPU ms per MiB": cpu * 1e3 / LOG_MIB}
 

@@ -7,16 +7,24 @@ from pathlib import Path
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from cri.telemetry.open import Present
 from cri.telemetry.prometheus import PrometheusTelemetry
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 NAME = re.compile(r"\b(?:crisp|process)_[a-z_]+\b")
-GAUGES = ("pods_ready", "containers_running", "containers", "images", "shims", "network_ready")
+GAUGES = ("pods_ready", "containers_running", "containers", "images", "shims", "shims_memory_bytes", "network_ready")
 
 
 def test_rules_and_dashboard_use_only_what_is_told():
     telemetry = PrometheusTelemetry()
-    telemetry.watch({f"crisp_{name}": ("Help.", lambda: 1) for name in GAUGES}, lambda: {"zygote": "died"})
+    telemetry.watch(
+        Present(
+            gauges={f"crisp_{name}": ("Help.", lambda: 1) for name in GAUGES},
+            logged=lambda: {"bytes": 1, "lines": 1, "split": 1, "dropped_bytes": 1},
+            queues=lambda: {"metadata": 1},
+            problems=lambda: {"zygote": "died"},
+        )
+    )
     telemetry.cri_call("Status", "OK", 0.004)
     telemetry.pull("ok", 3)
     telemetry.cni("bridge", "ADD", "ok", 0.2)

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.errdefs import InvalidArgument
 from core.telemetry import SILENT, timed
-from cri.telemetry.open import make_telemetry, split_address
+from cri.telemetry.open import Present, make_telemetry, split_address
 from cri.telemetry.prometheus import PrometheusTelemetry
 
 GAUGES = ("pods_ready", "containers_running", "containers", "images", "shims", "network_ready")
@@ -14,7 +14,12 @@ GAUGES = ("pods_ready", "containers_running", "containers", "images", "shims", "
 def watched() -> PrometheusTelemetry:
     telemetry = PrometheusTelemetry()
     telemetry.watch(
-        {f"crisp_{name}": ("Help.", lambda: 2) for name in GAUGES}, lambda: {"zygote": "does not answer within 5 s"}
+        Present(
+            gauges={f"crisp_{name}": ("Help.", lambda: 2) for name in GAUGES},
+            logged=lambda: {"lines": 7},
+            queues=lambda: {"metadata": 3},
+            problems=lambda: {"zygote": "does not answer within 5 s"},
+        )
     )
     telemetry.cri_call("Status", "OK", 0.004)
     telemetry.pull("ok", 3)
@@ -41,6 +46,8 @@ def test_what_is_reported_is_told():
     assert found["crisp_cni_seconds_sum", "ADD", "Unavailable", "bridge"] == 0.2
     assert found["crisp_problem", "zygote"] == 1
     assert found["crisp_pods_ready",] == 2
+    assert found["crisp_log_lines_total",] == 7
+    assert found["crisp_queue", "metadata"] == 3
 
 
 def test_without_an_address_nothing_is_counted():
