@@ -13,6 +13,7 @@ import setproctitle
 
 from core import log
 from core.linux import prctl
+from core.linux.rlimit import limit_open_files
 from core.zygote import jobs
 from core.zygote.server import Server
 from core.zygote.wire import CONTROL_FD
@@ -22,6 +23,8 @@ def main() -> None:
     """Load the jobs' code and fork until crispd closes the socket."""
     config = json.loads(sys.argv[1])
     log.configure(config["level"], config["style"])
+    if "open_files" in config:
+        limit_open_files(config["open_files"])
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o022)
     os.chdir("/")

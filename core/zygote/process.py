@@ -32,10 +32,18 @@ class ZygoteProcess:
     """
 
     def __init__(
-        self, *, jobs: Mapping[str, str] = JOBS, log_level: str = "info", log_style: str = "text"
+        self,
+        *,
+        jobs: Mapping[str, str] = JOBS,
+        log_level: str = "info",
+        log_style: str = "text",
+        open_files: int | None = None,
     ) -> None:
+        """`open_files` is the soft limit that children, and so containers, have; None: ours."""
         self._jobs = jobs
-        self._arguments = (json.dumps({"jobs": dict(jobs), "level": log_level, "style": log_style}),)
+        config = {"jobs": dict(jobs), "level": log_level, "style": log_style}
+        limits = {} if open_files is None else {"open_files": open_files}
+        self._arguments = (json.dumps({**config, **limits}),)
         self._link: Link | None = None
         self._stopped = True
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from core.wiring import OPEN_FILES
 from cri import api
 from rig.cri_client import CriClient
 from rig.node import wait_until
@@ -210,3 +213,20 @@ def test_removed_containers_leave_no_open_files(client: CriClient, node: Node, p
 def control_files(descriptors: Path) -> list[str]:
     links = [os.readlink(one) for one in descriptors.iterdir() if one.is_symlink()]
     return sorted(link for link in links if link.startswith("/sys/fs/cgroup"))
+
+
+def test_crispd_may_open_many_files_and_containers_no_more_than_it_was_given(node: Node, pods: Pods) -> None:
+    node.end(signal.SIGTERM)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        client = node.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert node.process
+    limits = Path(f"/proc/{node.process.pid}/limits").read_text()
+    assert re.search(rf"Max open files +{min(OPEN_FILES, hard)} +{hard} ", limits)
+    with client:
+        _, container = pods.start("sleep 1000")
+        reply = client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=["sh", "-c", "ulimit -Sn"]))
+    assert int(reply.stdout) == 1024
