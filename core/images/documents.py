@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from core.content.content import ContentStore
-from core.errdefs import CrispError, InvalidArgument, NotFound, Unimplemented
+from core.errdefs import CrispError, InvalidArgument, NotFound
 from core.images.blocking import Blocking
 from core.images.holds import Hold
 from core.images.platforms import candidates
@@ -24,7 +24,8 @@ class Documents:
     target: Descriptor
     """Of the manifest."""
     manifest: Manifest
-    config: ImageConfig
+    config: ImageConfig | None
+    """None: an artifact, whose config is not for us to read."""
 
 
 class DocumentReader:
@@ -44,6 +45,8 @@ class DocumentReader:
         """Raises NotFound (platform), InvalidArgument, Unimplemented, DataLoss, and what the registry raises."""
         target, manifest = await self._manifest(resolved.descriptor, resolved.raw)
         _check_layers(manifest)
+        if manifest.config.media_type not in CONFIG_TYPES:
+            return Documents(target=target, manifest=manifest, config=None)
         config = await self._blocking(parse_config, await self._config(manifest.config))
         if len(config.diff_ids) != len(manifest.layers):
             raise InvalidArgument(f"image config: {len(config.diff_ids)} diff ids for {len(manifest.layers)} layers")
@@ -78,8 +81,6 @@ class DocumentReader:
         return data
 
     async def _config(self, descriptor: Descriptor) -> bytes:
-        if descriptor.media_type not in CONFIG_TYPES:
-            raise Unimplemented(f"config of type {descriptor.media_type[:160]!r}: an artifact, not a container image")
         if descriptor.size > MAX_DOCUMENT:
             raise InvalidArgument(f"image config: {descriptor.size} bytes, more than {MAX_DOCUMENT}")
         await self._hold.add(descriptor.digest)

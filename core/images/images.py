@@ -1,6 +1,7 @@
 """Images: names for manifests, and what was read from them.
 
-An image's id is the digest of its config, everywhere (CRI: Image.id, PullImageResponse.image_ref). Its names are full
+An image's id is the digest of its config, everywhere (CRI: Image.id, PullImageResponse.image_ref); an artifact's, which
+has no config of ours (core.images.artifacts), that of its manifest. Its names are full
 references: `docker.io/library/busybox:1.36` (a tag) or `docker.io/library/busybox@sha256:…` (a repo digest). A name
 belongs to one image at a time; an image may have none left and still be in use by a container.
 """
@@ -17,21 +18,24 @@ from core.types import Descriptor, Digest, Labels, no_labels
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     id: Digest
-    """Digest of the config blob."""
+    """Digest of the config blob, or of an artifact's manifest."""
     target: Descriptor
     """The manifest of our platform."""
     names: tuple[str, ...]
     layers: tuple[Descriptor, ...]
+    """Of an artifact the config first, then its files."""
     chain_ids: tuple[str, ...]
     """Snapshot names, one per layer, the last one is the image's root; () for an image without layers."""
     config: bytes
-    """The config blob as received."""
+    """The config blob as received, `{}` of an artifact."""
     size: int
     """Bytes of manifest, config and compressed layers, as containerd reports it."""
     created_at: float
     annotations: Labels = field(default_factory=no_labels)
     """Of the manifest."""
     pinned: bool = False
+    artifact_type: str = ""
+    """What kind of artifact it is, "" for an image."""
 
     @property
     def chain_id(self) -> str:

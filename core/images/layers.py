@@ -74,6 +74,10 @@ class Layers:
         except NotFound:
             return False
 
+    async def fetch(self, source: Source, blob: Descriptor, state: LayerState) -> None:
+        """Have `blob` in the content store, and nothing else. Raises DataLoss and what the registry raises."""
+        await self._unpacker.fetch(source, blob, state)
+
     async def unpack(self, stack: Stack, states: list[LayerState]) -> bool:
         """Make the snapshots of `stack` that are missing; whether there were any. `states` follows what happens.
 
@@ -116,7 +120,7 @@ class Layers:
         stacked, parent = self._snapshots.layering is Layering.STACKED, stack.parent(depth)
         if parent and not stacked:
             await self._want(stack, depth - 1)
-        async with self._extraction(stack.chain_ids[depth], "" if stacked else parent) as key:
+        async with self.extraction(stack.chain_ids[depth], "" if stacked else parent) as key:
             async with stack.slots:
                 unpacked = await self._unpacker.unpack(stack.source, stack.layer(depth), key, state)
             usage = unpacked.usage
@@ -130,7 +134,7 @@ class Layers:
                 )
 
     @contextlib.asynccontextmanager
-    async def _extraction(self, chain_id: str, parent: str) -> AsyncIterator[str]:
+    async def extraction(self, chain_id: str, parent: str) -> AsyncIterator[str]:
         """An active snapshot, removed at the end unless it was committed."""
         key = f"{EXTRACT}{secrets.token_hex(8)} {chain_id}"
         async with self._holds.hold() as hold:

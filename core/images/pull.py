@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from core.content.content import ContentStore
 from core.errdefs import InvalidArgument, NotFound
 from core.failpoint import failpoint
+from core.images.artifacts import Artifacts, chain_id
 from core.images.blocking import Blocking
 from core.images.documents import DocumentReader, Documents
 from core.images.flights import Flights
@@ -81,6 +82,7 @@ class Puller:
         self._verifier = verifier or ImageVerifier(Policy())
         self._telemetry = telemetry
         self._layers = Layers(content, snapshots, zygote, holds, blocking)
+        self._artifacts = Artifacts(content, snapshots, self._layers, blocking)
         self._flights: Flights[_Key, PullProgress, Image] = Flights()
 
     async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
@@ -166,18 +168,25 @@ class Puller:
         failpoint("pull.documents")
         image = _image(documents, self._clock())
         await hold.add(*names_of(image))
+        if await self._unpack(source, image, documents, progress):
+            with step("sync"):
+                await self._blocking(self._snapshots.sync)
+            failpoint("pull.synced")
+        return image
+
+    async def _unpack(self, source: Source, image: Image, documents: Documents, progress: PullProgress) -> bool:
+        """Make the snapshots that are missing; whether there were any."""
+        slots = asyncio.Semaphore(self._layers_at_once)
+        if documents.config is None:
+            return await self._artifacts.make(source, image, slots, progress.states)
         stack = Stack(
             source=source,
             layers=image.layers,
             diff_ids=documents.config.diff_ids,
             chain_ids=image.chain_ids,
-            slots=asyncio.Semaphore(self._layers_at_once),
+            slots=slots,
         )
-        if await self._layers.unpack(stack, progress.states):
-            with step("sync"):
-                await self._blocking(self._snapshots.sync)
-            failpoint("pull.synced")
-        return image
+        return await self._layers.unpack(stack, progress.states)
 
 
 def _names(reference: Reference, resolved: Resolved) -> tuple[str, ...]:
@@ -189,12 +198,13 @@ def _image(documents: Documents, created_at: float) -> Image:
     manifest, config = documents.manifest, documents.config
     blobs = (documents.target, manifest.config, *manifest.layers)
     return Image(
-        id=manifest.config.digest,
+        id=manifest.config.digest if config else documents.target.digest,
         target=documents.target,
         names=(),
-        layers=manifest.layers,
-        chain_ids=chain_ids(config.diff_ids),
-        config=config.raw,
+        layers=manifest.layers if config else blobs[1:],
+        chain_ids=chain_ids(config.diff_ids) if config else (chain_id(documents.target.digest),),
+        config=config.raw if config else b"{}",
+        artifact_type="" if config else manifest.config.media_type,
         size=sum(blob.size for blob in blobs),
         created_at=created_at,
         annotations=manifest.annotations,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,18 @@ class Unpacker:
                 f"layer {layer.blob.digest}: unpacked it is {result['diff_id']}, and the image says {layer.diff_id}"
             )
         return Unpacked(usage=_usage(result), is_settled=not result["unsettled"])
+
+    async def fetch(self, source: Source, blob: Descriptor, state: LayerState) -> None:
+        """Have `blob` in the content store. Raises DataLoss and what the registry raises."""
+        with contextlib.suppress(NotFound):
+            await self._blocking(self._content.info, blob.digest)
+            return
+        async with self._transfers.join(source, blob, Transfer()) as flight:
+            state.phase, state.arriving = Phase.DOWNLOADING, flight.subject
+            try:
+                await flight.wait()
+            finally:
+                state.arriving = None
 
     async def settle(self, parent: str, key: str, unpacked: Unpacked) -> Usage:
         """Finish in `key` what could not be done before `parent` was committed; the usage of all of it."""

@@ -94,8 +94,9 @@ class Upkeep:
 
     def _blobs(self, image: Image) -> Iterator[tuple[Descriptor, Mend]]:
         """All that it needs, each once, and what fetches it."""
-        config = Descriptor(media_type="", digest=image.id, size=len(image.config))
-        yield config, partial(self._write, config, image.config)
+        if not image.artifact_type:
+            config = Descriptor(media_type="", digest=image.id, size=len(image.config))
+            yield config, partial(self._write, config, image.config)
         for layer in image.layers:
             yield layer, partial(self._from_registry, image, layer, self._fetch_layer)
         indexes = {Digest(name.partition("@")[2]) for name in image.names if "@" in name}

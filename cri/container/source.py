@@ -26,6 +26,8 @@ def source_of(
     paths: Mapping[str, str],
 ) -> Source:
     """Raises InvalidArgument, NotFound (target container)."""
+    if image.artifact_type:
+        raise InvalidArgument(f"image {image.id} is an artifact ({image.artifact_type[:160]}): mount it, it cannot run")
     document: dict[str, Any] = msgspec.json.decode(image.config)
     handler = deps.handlers[pod.runtime_handler]
     return Source(

@@ -13,7 +13,7 @@ import pytest
 from cri import api
 from rig.cri_calls import refused, run, status
 from rig.cri_client import CriClient
-from rig.images import build, busybox, files, layer, push
+from rig.images import artifact, build, busybox, files, layer, push
 from rig.registry import running_registry
 
 if TYPE_CHECKING:
@@ -178,6 +178,24 @@ def test_image_mounts_that_make_no_sense_are_refused(client: CriClient, node: No
         assert found == code
         assert "ImageVolumeMountFailed" in message
     assert not list(node.base.glob("run/containers/*"))
+
+
+def test_an_artifact_is_listed_and_mounted_and_cannot_run(
+    client: CriClient, node: Node, pods: Pods, registry: str
+) -> None:
+    built = artifact({"models/weights": b"heavy\n"})
+    name = push(built, registry, "test/artifact", "1")
+    assert pull(client, name) == built.digest
+    assert built.digest in [image.id for image in client.ListImages(api.ListImagesRequest()).images]
+    container = start(pods, client, node, mounting(node, name))
+    assert run(client, container, "cat /data/models/weights") == "heavy\n"
+    status = client.ContainerStatus(api.ContainerStatusRequest(container_id=container)).status
+    assert [mount.image.image_ref for mount in status.mounts if mount.container_path == "/data"] == [built.digest]
+    config = node.container("true")
+    config.image.image = name
+    sandbox = node.pod()
+    with pytest.raises(grpc.RpcError, match="artifact"):
+        pods.create(pods.run(sandbox), sandbox, config)
 
 
 def test_a_mounted_image_can_be_removed_and_stays_readable_until_its_container_goes(

@@ -340,10 +340,17 @@ async def test_a_layer_that_is_not_what_the_config_says_leaves_no_snapshot_and_n
     await rig.puller.pull(registry.add(build([layer(files({"a": b"1"}))]), "test/good", "1"))
 
 
-async def test_an_artifact_is_told_from_an_image(rig, registry):
-    artifact = edited(some_image(), lambda manifest: manifest["config"].update(mediaType="application/x-model"))
-    with pytest.raises(Unimplemented, match="artifact"):
-        await rig.puller.pull(registry.add(artifact, "test/image", "1"))
+@pytest.mark.parametrize("title", ["../x", "/x", "a/../../x", "a//x", ".", "x/", "a\0", "x" * 256, "a/" * 40 + "x"])
+async def test_a_file_of_an_artifact_cannot_lead_elsewhere(rig, registry, title):
+    def as_artifact(manifest):
+        manifest["config"]["mediaType"] = "application/x-model"
+        manifest["layers"][0]["annotations"] = {"org.opencontainers.image.title": title}
+
+    with pytest.raises(InvalidArgument, match="title"):
+        await rig.puller.pull(registry.add(edited(some_image(), as_artifact), "test/image", "1"))
+    assert rig.images.list() == ()
+    await rig.collector.collect()
+    assert rig.leftovers() == (set(), set(), set())
 
 
 # How it is served

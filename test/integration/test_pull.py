@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 
 import pytest
 
@@ -13,7 +14,7 @@ from core.remotes.auth import Credentials
 from core.remotes.failures import Unreachable
 from core.snapshots.native import NativeSnapshotter
 from core.snapshots.overlay import OverlaySnapshotter
-from rig.images import bare, build, busybox, files, index, layer, push, sha256
+from rig.images import artifact, bare, build, busybox, files, index, layer, push, sha256
 from rig.pulls import pull_rig
 from rig.registry import PASSWORD, USERNAME, free_port, running_registry
 
@@ -263,6 +264,21 @@ async def test_images_are_pinned_by_patterns_of_their_names(tmp_path, registry):
         assert (await rig.puller.pull(pinned)).pinned
         assert not (await rig.puller.pull(other)).pinned
         assert (await rig.puller.pull(pinned)).pinned
+
+
+async def test_an_artifact_is_the_files_that_its_titles_name(tmp_path, registry):
+    model, card = os.urandom(1 << 20), b"card"
+    built = artifact({"dir/model": model, "": card})
+    name = push(built, registry, "test/artifact", "1")
+    async with pull_rig(tmp_path) as rig:
+        pulled = await rig.puller.pull(name)
+        assert (pulled.id, pulled.artifact_type) == (built.digest, "application/x-config")
+        assert rig.tree(pulled) == {"dir": None, "dir/model": model, sha256(card).partition(":")[2]: card}
+        assert await rig.puller.pull(name) == pulled
+        await rig.collector.collect()
+        assert rig.leftovers()[0] == {pulled.id, *map(sha256, built.blobs)}
+        await rig.remover.remove(pulled.id)
+        assert rig.leftovers() == (set(), set(), set())
 
 
 async def test_progress_ends_with_the_pull(tmp_path, registry):

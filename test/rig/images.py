@@ -160,6 +160,17 @@ def index(images, *, kind="oci"):
     )
 
 
+def artifact(content, *, config=b"not JSON"):
+    """What is no image: the files of {title: bytes}, "" for one without a title."""
+    titles = ({"org.opencontainers.image.title": title} if title else {} for title in content)
+    files = (descriptor(data, "application/x-file") for data in content.values())
+    layers = [{**file, "annotations": title} for file, title in zip(files, titles)]
+    types = {"mediaType": TYPES["oci"]["manifest"], "config": descriptor(config, "application/x-config")}
+    manifest = json.dumps({"schemaVersion": 2, **types, "layers": layers}).encode()
+    blobs = (config, *content.values())
+    return BuiltImage(media_type=TYPES["oci"]["manifest"], manifest=manifest, blobs=blobs)
+
+
 def descriptor(data, media_type):
     return {"mediaType": media_type, "digest": sha256(data), "size": len(data)}
 
