@@ -72,7 +72,9 @@ def core_config(config: Config) -> CoreConfig:
         handlers=handlers,
         registry_config=config.registry.config_path,
         registry_auth=config.registry.auth_file,
-        cni=CniConfig(conf_dir=config.cni.conf_dir, bin_dirs=tuple(config.cni.bin_dirs)),
+        cni=CniConfig(
+            conf_dir=config.cni.conf_dir, bin_dirs=tuple(config.cni.bin_dirs), max_networks=config.cni.max_networks
+        ),
         builtin=config.cni.builtin,
         bridge=config.cni.bridge,
         subnet=config.cni.subnet,

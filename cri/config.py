@@ -74,6 +74,9 @@ class Cni(Struct, frozen=True, forbid_unknown_fields=True):
     bin_dirs: Annotated[list[str], Meta(description="where plugins are, searched in order")] = field(
         default_factory=lambda: ["/opt/cni/bin", "/usr/lib/cni"]
     )
+    max_networks: Annotated[
+        int, Meta(ge=1, description="how many of conf_dir's configurations each pod is attached to: eth0, eth1, …")
+    ] = 1
     conf_template: Annotated[
         str, Meta(description="Go template of a conflist, filled in with the node's pod CIDR where conf_dir has none")
     ] = ""

@@ -33,7 +33,7 @@ from cri.notify import notify
 from cri.reload import reload
 from cri.runtime_service import RuntimeService
 from cri.sandbox.recover import pod_died, recover, root_ended
-from cri.sandbox.sweep import Leftovers, find_leftovers, sweep
+from cri.sandbox.sweep import Leftovers, collect_regularly, find_leftovers, sweep
 from cri.server import make_server
 from cri.store.operations import Operations
 from cri.streaming.server import StreamingServer
@@ -166,6 +166,7 @@ class Daemon:
         log.info("serving", address=self._config.grpc.address)
         notify("READY=1")
         self._spawn(self._clean_up(leftovers))
+        self._spawn(collect_regularly(self._core.network))
         self._spawn(self._find_features())
         if self._exporter:
             self._spawn(self._exporter.run())

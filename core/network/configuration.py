@@ -63,13 +63,14 @@ class Configuration:
                 await self._reload()
 
     async def _reload(self) -> None:
-        before, self._wrong, self.configured = self._wrong, "", True
+        """Until the files are read what they said before holds, and afterwards all of what they say."""
+        before = self._wrong
         try:
-            self.networks = await self._blocking(self._load)
+            self.networks, self._wrong, self.configured = await self._blocking(self._load), "", True
         except FailedPrecondition as exc:
             self.networks, self._wrong, self.configured = (), f"cni plugin not initialized: {exc}", False
         except CrispError as exc:
-            self.networks, self._wrong = (), f"cni config load failed: {exc}"
+            self.networks, self._wrong, self.configured = (), f"cni config load failed: {exc}", True
         if self._wrong not in {"", before}:
             log.warning("network cannot be loaded", error=self._wrong)
 

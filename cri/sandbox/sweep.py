@@ -13,11 +13,15 @@ from functools import partial
 from core.errdefs import Unavailable
 from core.failpoint import failpoint
 from core.log import get_logger
+from core.network.network import Network
 from cri.container.deps import ContainerDeps
 from cri.sandbox.deps import SandboxDeps
 
 log = get_logger(__name__)
 
+COLLECT_PERIOD = 3600.0
+"""Seconds between two CNI GCs. What they find was left by somebody whom we do not know, which is rare, and pods wait
+while plugins are at it."""
 _PARALLEL = 8  # at once: a shim that hangs takes 7 s to end, and there can be hundreds
 
 
@@ -74,6 +78,13 @@ async def sweep(sandboxes: SandboxDeps, containers: ContainerDeps, leftovers: Le
     await _each("files", leftovers.files, partial(blocking, sandboxes.files.remove))
     running = {pod.id for pod in sandboxes.sandboxes.list() if not pod.stopped}
     await _step("network", "*", sandboxes.network.collect(set(leftovers.attached) - running))
+
+
+async def collect_regularly(network: Network, period: float = COLLECT_PERIOD) -> None:
+    """CNI GC from time to time: every attachment that is recorded is kept, one whose DEL is being retried too."""
+    while True:
+        await asyncio.sleep(period)
+        await _step("network", "*", network.collect(()))
 
 
 async def _each(what: str, ids: Collection[str], undo: Callable[[str], Awaitable[object]]) -> None:

@@ -32,6 +32,7 @@ SCENARIOS: dict[str, Scenario] = {
     for scenario in (
         scenarios.lifecycle,
         scenarios.density,
+        scenarios.burst,
         listing,
         exec_streams,
         idling,

@@ -22,6 +22,7 @@ ROUNDS = 20
 PULLS = 3
 PODS = 40
 PARALLEL = 8
+BURST, BURST_PARALLEL = 100, 16
 LOG_MIB = 256
 MIB = float(1 << 20)
 
@@ -97,6 +98,17 @@ def density(daemon: Daemon, image: str, logs: Path) -> Figures:
             list(pool.map(lambda pod: remove_pod(client, pod), pods))
     per_pod = (after - before) / PODS / MIB
     return {"pods/s": rate, "MiB per pod": per_pod, "idle daemon MiB": before / MIB, **timer.medians()}
+
+
+def burst(daemon: Daemon, image: str, logs: Path) -> Figures:
+    """A node that is drained onto this one: seconds from the first request until all pods run."""
+    with daemon.client() as client, ThreadPoolExecutor(BURST_PARALLEL) as pool:
+        started = time.perf_counter()
+        names = [f"burst-{index}" for index in range(BURST)]
+        pods = [pod for pod, _ in pool.map(lambda name: start_pod(client, name, logs, image, SLEEP), names)]
+        elapsed = time.perf_counter() - started
+        list(pool.map(lambda pod: remove_pod(client, pod), pods))
+    return {f"{BURST} pods at {BURST_PARALLEL} at once, s": elapsed}
 
 
 def own_processes(daemon: Daemon) -> set[int]:
