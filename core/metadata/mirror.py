@@ -73,10 +73,17 @@ class MirroredRecords:
             log.warning("no copy of record", kind=record.kind, id=record.id, error=exc)
 
     def _copies(self, kind: str) -> list[str]:
+        """Ids of what is whole. What a crash has left half written is removed."""
+        directory = os.path.join(self._directory, kind)
         try:
-            return [name for name in os.listdir(os.path.join(self._directory, kind)) if not name.startswith(".")]
+            names = os.listdir(directory)
         except FileNotFoundError:
             return []
+        for name in names:
+            if name.startswith("."):
+                with contextlib.suppress(OSError):  # the next start tries again
+                    os.unlink(os.path.join(directory, name))
+        return [name for name in names if not name.startswith(".")]
 
     def _read(self, kind: str, record_id: str) -> Record | None:
         try:

@@ -39,11 +39,11 @@ async def recover_container(deps: ContainerDeps, container: Container) -> None:
         if container.started_at:
             await end_container(deps, container, UNKNOWN_EXIT)
         return
-    if status.state is TaskState.CREATED:
-        await delete_task(deps, container)
-        failpoint("recover.container.reset")
+    if status.state is TaskState.CREATED:  # the record first: without its task a started one counts as ended
         await deps.containers.put(replace(container, started_at=0, pid=0, lost=False))
+        failpoint("recover.container.reset")
         deps.exits.wake(container.id)
+        await delete_task(deps, container)
     elif status.state is TaskState.STOPPED:
         exit_ = status.exit
         await (deps.exits.record(exited(container, exit_)) if exit_ else end_container(deps, container, UNKNOWN_EXIT))

@@ -18,6 +18,7 @@ from core.linux.mount import MNT_DETACH, mount, umount2
 from cri import api
 from rig.cri_client import CriClient
 from rig.node import wait_until
+from rig.processes import shim_of
 
 if TYPE_CHECKING:
     from critest.conftest import Pods
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from rig.node import Node
 
 pytestmark = pytest.mark.root
+GRANTED = 5
+"""Seconds that the client waits."""
 
 
 def status(client: CriClient, container: str) -> Any:
@@ -73,6 +76,37 @@ def test_a_frozen_container_can_be_stopped(client: CriClient, node: Node, pods: 
     wait_until(lambda: group.read_text() == "FROZEN\n", "it is frozen")
     client.StopContainer(api.StopContainerRequest(container_id=container, timeout=1))
     assert status(client, container).exit_code == 137
+
+
+def test_calls_to_a_shim_that_stands_still_fail_by_name_and_hold_up_no_other_pod(
+    client: CriClient, pods: Pods, node: Node
+) -> None:
+    sandbox = node.pod()
+    pod = pods.run(sandbox)
+    new = pods.create(pod, sandbox, node.container("sleep 1000", "new"))
+    running = pods.create(pod, sandbox, node.container("sleep 1000", "running"))
+    client.StartContainer(api.StartContainerRequest(container_id=running))
+    os.kill(shim_of(pod), signal.SIGSTOP)
+    with ThreadPoolExecutor(4) as threads:
+        hanging = [
+            threads.submit(method, request, timeout=GRANTED)
+            for method, request in (
+                (client.StartContainer, api.StartContainerRequest(container_id=new)),
+                (client.ExecSync, api.ExecSyncRequest(container_id=running, cmd=["/bin/true"], timeout=60)),
+                (client.StopContainer, api.StopContainerRequest(container_id=running, timeout=60)),
+                (client.ReopenContainerLog, api.ReopenContainerLogRequest(container_id=running)),
+            )
+        ]
+        _, other = pods.start("sleep 1000")
+        client.StopContainer(api.StopContainerRequest(container_id=other, timeout=0))
+        assert client.Status(api.StatusRequest()).status
+        for call in hanging:
+            with pytest.raises(grpc.RpcError, match=r"not done .* 'shim \w+' (for|took) ") as caught:
+                call.result()
+            assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    os.kill(shim_of(pod), signal.SIGCONT)
+    client.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=pod))
+    assert status(client, running).exit_code in (137, 143)  # the stop signal has come, late
 
 
 PLUGIN = """#!/bin/sh

@@ -52,6 +52,13 @@ def test_a_copy_that_makes_no_sense_is_no_record(open_records, tmp_path):
     assert list(records.load("pod")) == []
 
 
+def test_what_a_crash_has_left_half_written_is_removed_by_the_next_start(open_records, tmp_path):
+    open_records().put(record(1))
+    (tmp_path / "records/pod/.pod2.new").write_bytes(b"half")
+    assert list(open_records("another.db").load("pod")) == [record(1)]
+    assert [path.name for path in (tmp_path / "records/pod").iterdir()] == ["pod1"]
+
+
 def test_copies_are_for_root_alone(open_records, tmp_path):
     open_records().put(record(1))
     modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "records", tmp_path / "records/pod/pod1")]
