@@ -15,7 +15,7 @@ import msgspec
 from core.files.meter import Meter
 from core.images.verification import Policy
 from core.network.cni import CniConfig
-from core.nri.plugin import Greeting
+from core.nri.nri import Greeting
 from core.nri.service import NriConfig
 from core.remotes.reference import Reference
 from core.shims.bundle import Runtime as OciRuntime

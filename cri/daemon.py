@@ -145,7 +145,8 @@ class Daemon:
         profiled = self._spawn(apparmor.load_default())
         await asyncio.wait([recovering], timeout=RECOVERY)
         await profiled  # or the first containers of a booting node would not be confined
-        self._containers.nri.serve(await self._core.nri.start(PluginRuntime(self._containers)))
+        self._containers.nri.serve(self._core.nri.nri)
+        await self._core.nri.start(PluginRuntime(self._containers))
         await self._streaming.start()
         runtime = RuntimeService(
             sandboxes=self._sandboxes,

@@ -10,10 +10,23 @@ waits for it goes on as if it had not been there. One that answers with an error
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from core.api.nri_pb2 import Event
-from core.api.nri_types_pb2 import Container, ContainerAdjustment, ContainerUpdate, LinuxResources, PodSandbox
+if TYPE_CHECKING:
+    from core.api.nri_types_pb2 import Container, ContainerAdjustment, ContainerUpdate, LinuxResources, PodSandbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """How a plugin is received."""
+
+    runtime_name: str
+    runtime_version: str
+    registration_timeout: float
+    """Seconds to register, and again for Synchronize, which has more to do than other requests."""
+    request_timeout: float
+    """Seconds for each request."""
 
 
 class Nri(Protocol):
@@ -26,8 +39,8 @@ class Nri(Protocol):
     def idle(self) -> bool:
         """Whether there is no plugin, and so nothing to tell."""
 
-    async def notify(self, event: Event, pod: PodSandbox, container: Container | None = None) -> None:
-        """Tell of an event that plugins answer with nothing but an error."""
+    async def notify(self, method: str, pod: PodSandbox, container: Container | None = None) -> None:
+        """Tell of an event, by the `method` of plugins for it, that they answer with nothing but an error."""
 
     async def update_pod(self, pod: PodSandbox, overhead: LinuxResources, resources: LinuxResources) -> None:
         """Tell of UpdatePodSandboxResources before it is done."""

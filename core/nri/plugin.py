@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -24,7 +23,7 @@ from core.errdefs import (
 from core.log import get_logger
 from core.nri import mux
 from core.nri.batches import batches
-from core.nri.nri import Runtime
+from core.nri.nri import Greeting, Runtime
 from core.nri.trunk import Trunk
 from core.ttrpc.client import Client
 from core.ttrpc.server import Server
@@ -42,18 +41,6 @@ MAX_REQUESTS = 4
 
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,128}")
 _INDEX = re.compile("[0-9]{2}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Greeting:
-    """How a plugin is received."""
-
-    runtime_name: str
-    runtime_version: str
-    registration_timeout: float
-    """Seconds to register, and again for Synchronize, which has more to do than other requests."""
-    request_timeout: float
-    """Seconds for each request."""
 
 
 class Plugin:

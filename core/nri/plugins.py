@@ -19,16 +19,16 @@ from core.nri.updates import Updates
 
 log = get_logger(__name__)
 
-_METHODS: dict[api.Event, tuple[str, type[Message]]] = {
-    api.RUN_POD_SANDBOX: ("RunPodSandbox", api.RunPodSandboxRequest),
-    api.POST_UPDATE_POD_SANDBOX: ("PostUpdatePodSandbox", api.PostUpdatePodSandboxRequest),
-    api.STOP_POD_SANDBOX: ("StopPodSandbox", api.StopPodSandboxRequest),
-    api.REMOVE_POD_SANDBOX: ("RemovePodSandbox", api.RemovePodSandboxRequest),
-    api.POST_CREATE_CONTAINER: ("PostCreateContainer", api.PostCreateContainerRequest),
-    api.START_CONTAINER: ("StartContainer", api.StartContainerRequest),
-    api.POST_START_CONTAINER: ("PostStartContainer", api.PostStartContainerRequest),
-    api.POST_UPDATE_CONTAINER: ("PostUpdateContainer", api.PostUpdateContainerRequest),
-    api.REMOVE_CONTAINER: ("RemoveContainer", api.RemoveContainerRequest),
+_EVENTS: dict[str, tuple[api.Event, type[Message]]] = {
+    "RunPodSandbox": (api.RUN_POD_SANDBOX, api.RunPodSandboxRequest),
+    "PostUpdatePodSandbox": (api.POST_UPDATE_POD_SANDBOX, api.PostUpdatePodSandboxRequest),
+    "StopPodSandbox": (api.STOP_POD_SANDBOX, api.StopPodSandboxRequest),
+    "RemovePodSandbox": (api.REMOVE_POD_SANDBOX, api.RemovePodSandboxRequest),
+    "PostCreateContainer": (api.POST_CREATE_CONTAINER, api.PostCreateContainerRequest),
+    "StartContainer": (api.START_CONTAINER, api.StartContainerRequest),
+    "PostStartContainer": (api.POST_START_CONTAINER, api.PostStartContainerRequest),
+    "PostUpdateContainer": (api.POST_UPDATE_CONTAINER, api.PostUpdateContainerRequest),
+    "RemoveContainer": (api.REMOVE_CONTAINER, api.RemoveContainerRequest),
 }
 
 
@@ -53,8 +53,8 @@ class Plugins:
         """Success when it is not among them."""
         self._plugins = [one for one in self._plugins if one is not plugin]
 
-    async def notify(self, event: api.Event, pod: types.PodSandbox, container: types.Container | None = None) -> None:
-        method, shape = _METHODS[event]
+    async def notify(self, method: str, pod: types.PodSandbox, container: types.Container | None = None) -> None:
+        event, shape = _EVENTS[method]
         request = shape(pod=pod, container=container) if container is not None else shape(pod=pod)
         for plugin in self._each():
             await plugin.tell(event, method, request, pod, container)

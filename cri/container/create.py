@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from core.api.nri_types_pb2 import ContainerAdjustment
 from core.errdefs import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from core.failpoint import failpoint
 from core.images.images import Image
@@ -28,7 +28,6 @@ from cri.container.mapped import map_volumes, mapped_users
 from cri.container.record import new_record
 from cri.container.rootfs import refuse_links
 from cri.container.source import source_of
-from cri.container.spec.adjustment import adjust
 from cri.container.spec.build import build
 from cri.container.spec.identity import effective_user
 from cri.container.spec.resources import in_force
@@ -38,6 +37,9 @@ from cri.store.container import Container, container_name
 from cri.store.operations import Operation
 from cri.store.sandbox import PodSandbox
 from cri.undo import Undo, undoing
+
+if TYPE_CHECKING:
+    from core.api.nri_types_pb2 import ContainerAdjustment
 
 log = get_logger(__name__)
 
@@ -137,7 +139,7 @@ async def _as_plugins_want(deps: ContainerDeps, undo: Undo, prepared: Prepared) 
     with step("NRI plugins"):
         undo.push(deps.nri.forget, prepared.container)
         adjustment = await deps.nri.create(prepared.container)
-        if not adjustment.ByteSize():
+        if adjustment is None or not adjustment.ByteSize():
             return prepared.container
         loop = asyncio.get_running_loop()
         adjusted = await asyncio.shield(loop.run_in_executor(deps.filesystem, _adjust, deps, prepared, adjustment))
@@ -147,6 +149,8 @@ async def _as_plugins_want(deps: ContainerDeps, undo: Undo, prepared: Prepared) 
 
 def _adjust(deps: ContainerDeps, prepared: Prepared, adjustment: ContainerAdjustment) -> Container:
     """It blocks."""
+    from cri.container.spec.adjustment import adjust  # noqa: PLC0415 - loads NRI's messages, which most nodes never need
+
     container_id = prepared.container.id
     spec = msgspec.json.decode(deps.bundles.spec(container_id))
     adjust(spec, adjustment, prepared.source, prepared.user)

@@ -12,14 +12,12 @@ from typing import Any
 
 import msgspec
 
-from core.api.nri_types_pb2 import ContainerUpdate
-from core.errdefs import FailedPrecondition, InvalidArgument
+from core.errdefs import FailedPrecondition
 from core.linux.cgroup import write_file
 from core.log import get_logger
 from cri import api
 from cri.container.deps import ContainerDeps
 from cri.container.spec.resources import changed, in_force, oom_score, resources, with_limits
-from cri.nri.limits import beyond_cri, to_cri
 from cri.store.container import Container
 from cri.undo import undoing
 
@@ -37,27 +35,14 @@ async def update_container_resources(deps: ContainerDeps, request: api.UpdateCon
 
 
 async def _update_asked(deps: ContainerDeps, container: Container, asked: api.LinuxContainerResources) -> None:
-    if deps.nri.idle:
-        await _update_locked(deps, container.id, asked, {})
-        return
-    limits = await deps.nri.update(container, asked)
-    await _update_locked(deps, container.id, to_cri(limits, asked), beyond_cri(limits))
+    await change_limits(deps, container.id, *await deps.nri.update(container, asked))
     await deps.nri.updated(container)
 
 
-async def update_container(deps: ContainerDeps, update: ContainerUpdate) -> None:
-    """What an NRI plugin wants. Raises as `update_container_resources`, InvalidArgument for classes."""
-    limits = update.linux.resources
-    if limits.HasField("blockio_class") or limits.HasField("rdt_class"):
-        raise InvalidArgument(f"container {update.container_id}: its class cannot be changed any more")
-    asked = to_cri(limits, api.LinuxContainerResources())
-    await deps.operations.finish(_update_locked(deps, update.container_id, asked, beyond_cri(limits)))
-
-
-async def _update_locked(
+async def change_limits(
     deps: ContainerDeps, container_id: str, asked: api.LinuxContainerResources, more: Mapping[str, Any]
 ) -> None:
-    """`more` is what CRI has no fields for, as OCI has it."""
+    """Without asking plugins; `more` is what CRI has no fields for, as OCI has it. Raises as above."""
     async with deps.locks.hold(container_id):
         container = deps.containers.get(container_id)
         if container.state not in (api.ContainerState.CONTAINER_CREATED, api.ContainerState.CONTAINER_RUNNING):

@@ -8,29 +8,36 @@ learns of it from Synchronize.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from core.api import nri_pb2, nri_types_pb2
-from core.api.nri_types_pb2 import ContainerAdjustment, LinuxResources
-from core.errdefs import CrispError, NotFound
+from core.errdefs import CrispError
 from core.log import get_logger
 from core.nri.nri import Nri
 from cri import api
-from cri.nri.container import container_message
-from cri.nri.limits import from_cri
-from cri.nri.pod import pod_message
 from cri.store.container import Container
 from cri.store.sandbox import PodSandbox
 from cri.store.store import Store
 
+if TYPE_CHECKING:
+    from core.api.nri_types_pb2 import Container as ContainerMessage
+    from core.api.nri_types_pb2 import ContainerAdjustment, LinuxResources
+    from core.api.nri_types_pb2 import PodSandbox as PodMessage
+    from cri.nri.messages import Messages
+
 log = get_logger(__name__)
+
+Limits = tuple[api.LinuxContainerResources, Mapping[str, Any]]
+"""What CRI has of them, and the rest as OCI has it."""
 
 
 class Hooks:
-    """`spec` reads the config.json of a container, `executor` does it for many; `group` runs what follows an exit."""
+    """`spec` reads the config.json of a container, `executor` does it for many; `group` runs what follows an exit.
+
+    Messages take 0.8 MiB: they are loaded when there is a plugin to tell.
+    """
 
     def __init__(
         self,
@@ -46,7 +53,7 @@ class Hooks:
         self._spec = spec
         self._executor = executor
         self._group = group
-        self._nri: Nri | None = None
+        self._plugins: Callable[[], Nri | None] = lambda: None
         self._new_pods: dict[str, PodSandbox] = {}
         self._new_containers: dict[str, Container] = {}
         self._stops: dict[str, asyncio.Task[None]] = {}
@@ -54,28 +61,40 @@ class Hooks:
         sandboxes.subscribe(self._on_pod)
         containers.subscribe(self._on_container)
 
-    def serve(self, nri: Nri) -> None:
+    def serve(self, plugins: Callable[[], Nri | None]) -> None:
         """Ask these plugins from now on."""
         self._stopped = {pod.id for pod in self._sandboxes.list() if pod.stopped}
-        self._nri = nri
+        self._plugins = plugins
 
     @property
     def idle(self) -> bool:
         """Whether there is no plugin."""
-        return self._nri is None or self._nri.idle
+        return self._nri is None
 
-    async def state(self) -> tuple[Sequence[nri_types_pb2.PodSandbox], Sequence[nri_types_pb2.Container]]:
+    @property
+    def _nri(self) -> Nri | None:
+        nri = self._plugins()
+        return None if nri is None or nri.idle else nri
+
+    @cached_property
+    def _messages(self) -> Messages:
+        from cri.nri.messages import Messages  # noqa: PLC0415 - see above
+
+        return Messages(self._sandboxes, self._spec)
+
+    async def state(self) -> tuple[Sequence[PodMessage], Sequence[ContainerMessage]]:
         """As core.nri.nri.Runtime.state."""
-        pods = [pod_message(pod) for pod in (*self._sandboxes.list(), *self._new_pods.values())]
+        messages = self._messages
+        pods = [messages.pod(pod) for pod in (*self._sandboxes.list(), *self._new_pods.values())]
         known = (*self._containers.list(), *self._new_containers.values())
         living = [one for one in known if not one.finished_at and not one.lost]
         loop = asyncio.get_running_loop()
-        return pods, await loop.run_in_executor(self._executor, lambda: [self._message(one) for one in living])
+        return pods, await loop.run_in_executor(self._executor, lambda: [messages.container(one) for one in living])
 
     async def run_pod(self, pod: PodSandbox) -> None:
         """It runs, and will have its record. Raises what a plugin says against it."""
-        if self._nri and not self._nri.idle:
-            await self._nri.notify(nri_pb2.RUN_POD_SANDBOX, pod_message(pod))
+        if nri := self._nri:
+            await nri.notify("RunPodSandbox", self._messages.pod(pod))
             self._new_pods[pod.id] = pod
 
     async def forget_pod(self, pod: PodSandbox) -> None:
@@ -86,11 +105,12 @@ class Hooks:
 
     async def update_pod(self, pod: PodSandbox, asked: api.UpdatePodSandboxResourcesRequest) -> None:
         """Raises what a plugin says against it."""
-        if self._nri and not self._nri.idle:
-            await self._nri.update_pod(pod_message(pod), from_cri(asked.overhead), from_cri(asked.resources))
+        if nri := self._nri:
+            messages = self._messages
+            await nri.update_pod(messages.pod(pod), messages.limits(asked.overhead), messages.limits(asked.resources))
 
     async def updated_pod(self, pod: PodSandbox) -> None:
-        await self._tell(nri_pb2.POST_UPDATE_POD_SANDBOX, pod)
+        await self._tell("PostUpdatePodSandbox", pod)
 
     async def stop_pod(self, pod: PodSandbox) -> None:
         """Its containers have ended, and its network is still there. Told once."""
@@ -100,18 +120,21 @@ class Hooks:
         ends = [task for id_, task in self._stops.items() if self._pod_of(id_) == pod.id]
         if ends:
             await asyncio.wait(ends)
-        await self._tell(nri_pb2.STOP_POD_SANDBOX, pod)
+        await self._tell("StopPodSandbox", pod)
 
     async def remove_pod(self, pod: PodSandbox) -> None:
-        await self._tell(nri_pb2.REMOVE_POD_SANDBOX, pod)
+        await self._tell("RemovePodSandbox", pod)
         self._stopped.discard(pod.id)
 
-    async def create(self, container: Container) -> ContainerAdjustment:
-        """How plugins want it, which has its bundle and will have its record. Raises what a plugin says against it."""
-        assert self._nri
-        message = self._message(container)
-        message.state = nri_types_pb2.CONTAINER_UNKNOWN
-        adjustment = await self._nri.create(self._pod(container), message)
+    async def create(self, container: Container) -> ContainerAdjustment | None:
+        """How plugins want it, which has its bundle and will have its record; None when there is nobody to ask.
+
+        Raises what a plugin says against it.
+        """
+        nri = self._nri
+        if nri is None:
+            return None
+        adjustment = await nri.create(self._messages.pod_of(container), self._messages.new_container(container))
         self._new_containers[container.id] = container
         return adjustment
 
@@ -121,24 +144,30 @@ class Hooks:
         await self.remove(container)
 
     async def created(self, container: Container) -> None:
-        await self._tell_of(nri_pb2.POST_CREATE_CONTAINER, container)
+        await self._tell_of("PostCreateContainer", container)
 
     async def start(self, container: Container) -> None:
         """Its process waits for the start. Raises what a plugin says against it."""
-        if self._nri and not self._nri.idle:
-            await self._nri.notify(nri_pb2.START_CONTAINER, self._pod(container), self._message(container))
+        if nri := self._nri:
+            await nri.notify("StartContainer", *self._both(container))
 
     async def started(self, container: Container) -> None:
-        await self._tell_of(nri_pb2.POST_START_CONTAINER, container)
+        await self._tell_of("PostStartContainer", container)
 
-    async def update(self, container: Container, asked: api.LinuxContainerResources) -> LinuxResources:
+    async def update(self, container: Container, asked: api.LinuxContainerResources) -> Limits:
         """`asked` as plugins want it. Raises what a plugin says against it. Not for callers that hold a container."""
-        if self._nri is None or self._nri.idle:
-            return from_cri(asked)
-        return await self._nri.update(self._pod(container), self._message(container), from_cri(asked))
+        nri = self._nri
+        if nri is None:
+            return asked, {}
+        limits = await nri.update(*self._both(container), self._messages.limits(asked))
+        return self._messages.wanted(limits, asked)
+
+    def wanted(self, limits: LinuxResources) -> Limits:
+        """What a plugin wants by itself."""
+        return self._messages.wanted(limits, api.LinuxContainerResources())
 
     async def updated(self, container: Container) -> None:
-        await self._tell_of(nri_pb2.POST_UPDATE_CONTAINER, container)
+        await self._tell_of("PostUpdateContainer", container)
 
     async def remove(self, container: Container) -> None:
         """It does not run, and has its bundle. Its end is told first."""
@@ -147,7 +176,7 @@ class Hooks:
             await asyncio.wait([stop])
         elif not container.finished_at:  # it never ran
             await self._stop(container)
-        await self._tell_of(nri_pb2.REMOVE_CONTAINER, container)
+        await self._tell_of("RemoveContainer", container)
 
     def _on_pod(self, _before: PodSandbox | None, after: PodSandbox | None) -> None:
         if after is not None:
@@ -168,32 +197,23 @@ class Hooks:
             log.exception("NRI plugins not told of an exit", container_id=container.id)
 
     async def _stop(self, container: Container) -> None:
-        if self._nri and not self._nri.idle:
-            await _reported(self._nri.stop(self._pod(container), self._message(container)), container.id)
+        if nri := self._nri:
+            await _reported(nri.stop(*self._both(container)), container.id)
 
-    async def _tell(self, event: nri_pb2.Event, pod: PodSandbox) -> None:
-        if self._nri and not self._nri.idle:
-            await _reported(self._nri.notify(event, pod_message(pod)), pod.id)
+    async def _tell(self, method: str, pod: PodSandbox) -> None:
+        if nri := self._nri:
+            await _reported(nri.notify(method, self._messages.pod(pod)), pod.id)
 
-    async def _tell_of(self, event: nri_pb2.Event, container: Container) -> None:
-        if self._nri and not self._nri.idle:
-            told = self._nri.notify(event, self._pod(container), self._message(container))
-            await _reported(told, container.id)
+    async def _tell_of(self, method: str, container: Container) -> None:
+        if nri := self._nri:
+            await _reported(nri.notify(method, *self._both(container)), container.id)
 
-    def _pod(self, container: Container) -> nri_types_pb2.PodSandbox:
-        pod = self._sandboxes.find(container.sandbox_id)
-        return pod_message(pod) if pod else nri_types_pb2.PodSandbox(id=container.sandbox_id)
+    def _both(self, container: Container) -> tuple[PodMessage, ContainerMessage]:
+        return self._messages.pod_of(container), self._messages.container(container)
 
     def _pod_of(self, container_id: str) -> str:
         container = self._containers.find(container_id)
         return container.sandbox_id if container else ""
-
-    def _message(self, container: Container) -> nri_types_pb2.Container:
-        try:
-            spec = msgspec.json.decode(self._spec(container.id))
-        except NotFound:
-            spec = {}
-        return container_message(container, spec)
 
 
 async def _reported(telling: Awaitable[None], id_: str) -> None:
