@@ -53,6 +53,7 @@ class NriPlugin:
         self._changed = threading.Condition()
         self._replies: dict[int, Response] = {}
         self._writing = threading.Lock()
+        self._calling = threading.Lock()
         self._next_id = 1
         self._over = False
         self._buffers = {PLUGIN: bytearray(), RUNTIME: bytearray()}
@@ -71,10 +72,10 @@ class NriPlugin:
 
     def call(self, method: str, request: Message, reply: type[Message]) -> Any:
         """Call the runtime. Raises Refused."""
-        with self._changed:
-            stream, self._next_id = self._next_id, self._next_id + 2
         envelope = Request(service="nri.pkg.api.v1alpha1.Runtime", method=method, payload=request.SerializeToString())
-        self._send(RUNTIME, stream, REQUEST, envelope.SerializeToString())
+        with self._calling:  # ids arrive in their order
+            stream, self._next_id = self._next_id, self._next_id + 2
+            self._send(RUNTIME, stream, REQUEST, envelope.SerializeToString())
         self._until(lambda: stream in self._replies or self._over, method)
         if stream not in self._replies:
             raise Refused("hung up on")
