@@ -119,6 +119,7 @@ class PauseController:
         for kind in spec.shared:
             if kind != "network":
                 pin(f"/proc/{pid}/ns/{NAMESPACES[kind]}", directory.namespace(kind))
+        directory.note_namespaces()
         failpoint("sandbox.root.pinned")
         await self._tasks.start(spec.id, spec.id)
 

@@ -45,6 +45,7 @@ class PinnedController:
             client = await shim.client()
             await client.create_sandbox(_create_request(spec, shim))
             failpoint("sandbox.start.pinned")
+            shim.directory.note_namespaces()
             return await _sandbox(spec, shim, client)
         except AlreadyExists:
             raise  # not ours to remove

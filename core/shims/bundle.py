@@ -7,6 +7,7 @@
       shim.json                       who the shim is; by the shim, when it is ready, or for one that is not ours
       log.counts                      see core/shim/log_counts.py; by the shim
       ns/{net,ipc,uts,user,pid}       pinned namespaces; by the shim
+      ns.json                         their inodes; when all are there
       shm/                            the pod's /dev/shm; by the shim
       containers/<container id>       link to its bundle; before the container is created
       io/<container id>/              FIFOs of a container whose shim is not ours
@@ -158,13 +159,27 @@ class SandboxDir:
             return {}
         return {name: os.readlink(f"{self.path}/containers/{name}") for name in names}
 
+    def note_namespaces(self) -> None:
+        """Remember which namespaces are pinned now, for `pinned` to know others in their places."""
+        write_atomic(f"{self.path}/ns.json", msgspec.json.encode(self._namespaces()), durable=False)
+
     def pinned(self) -> bool:
-        """Whether every namespace of the sandbox is still there, and not just the file that it was mounted on."""
+        """Whether every namespace of the sandbox is still there: not just the file that it was mounted on, and no other
+        namespace in its place (hazards 3.23). An earlier crispd may have noted none."""
+        found = self._namespaces()
+        try:
+            return 0 not in found.values() and self._read("ns.json", dict[str, int]) == found
+        except NotFound:
+            return 0 not in found.values() and self.exists()
+
+    def _namespaces(self) -> dict[str, int]:
+        """Inodes by name, 0 of what is no namespace; nothing for a pod that shares none."""
         directory = f"{self.path}/ns"
         try:
-            return all(is_pinned(f"{directory}/{name}") for name in os.listdir(directory))
+            paths = {name: f"{directory}/{name}" for name in os.listdir(directory)}
+            return {name: os.stat(path).st_ino if is_pinned(path) else 0 for name, path in paths.items()}
         except FileNotFoundError:
-            return self.exists()  # the pod shares none
+            return {}
 
     def release(self) -> None:
         """Unpin the namespaces and unmount `shm`. Idempotent."""

@@ -15,7 +15,7 @@ import pytest
 from core.errdefs import AlreadyExists, CrispError, InvalidArgument
 from core.images.images import Image
 from core.linux.ns import is_pinned, unpin
-from core.network.netns import inside
+from core.network.netns import inside, make
 from core.sandbox.controller import NamespaceMode, SandboxSpec
 from core.sandbox.pause import PauseController
 from core.sandbox.pinned import PinnedController
@@ -287,6 +287,17 @@ async def test_a_sandbox_whose_namespace_was_unmounted_is_not_alive(node):
         unpin(sandbox.netns)
         with open(sandbox.netns, "w", encoding="utf-8"):
             assert not await controller.alive("pod")
+        await controller.stop("pod")
+        await controller.remove("pod")
+    assert node.left() == []
+
+
+async def test_a_sandbox_with_another_namespace_in_the_place_of_its_own_is_not_alive(node):
+    async with node.open() as controller:
+        sandbox = await controller.start(POD)
+        unpin(sandbox.netns)
+        make(sandbox.netns)
+        assert not await controller.alive("pod")
         await controller.stop("pod")
         await controller.remove("pod")
     assert node.left() == []
