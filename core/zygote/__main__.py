@@ -14,7 +14,7 @@ import setproctitle
 from core import log
 from core.linux import prctl
 from core.linux.rlimit import limit_open_files
-from core.zygote import jobs
+from core.zygote import holes, jobs
 from core.zygote.server import Server
 from core.zygote.wire import CONTROL_FD
 
@@ -29,13 +29,16 @@ def main() -> None:
     os.umask(0o022)
     os.chdir("/")
     prctl.set_thp_disable(True)  # the first write of a child would copy 2 MiB of a shared huge page
-    gc.disable()  # nor collected below: the holes would be all over the heap, and each child fills them with its own
+    gc.disable()  # until all is loaded, in one go
     jobs.preload(config["jobs"])
     setproctitle.setproctitle("crisp-zygote")
     prctl.set_name("crisp-zygote")
+    gc.collect()
+    filler = holes.fill()
     gc.freeze()
     with socket.socket(fileno=CONTROL_FD) as control:
         Server(control, config["jobs"]).serve()
+    del filler  # not before
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from rig.shim_node import POD, ShimNode
 
 pytestmark = pytest.mark.root
 
-SHIM_MEMORY = 4850 << 10
-"""Bytes of its own that an idle shim with one container may have: measured 4.5. An import that is left for the
+SHIM_MEMORY = 4650 << 10
+"""Bytes of its own that an idle shim with one container may have: measured 4.4. An import that is left for the
 shim to do, or much code that the rehearsal does not run, is 0.2 to 0.9 MiB."""
 
 
