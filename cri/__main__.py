@@ -19,7 +19,9 @@ import setproctitle
 from core.errdefs import CrispError
 from core.log import configure
 from cri.check import Level, examine
-from cri.config import Config, default_toml, dump, load
+from cri.config.config import Config
+from cri.config.reading import load
+from cri.config.writing import default_toml, dump
 
 DEFAULT_CONFIG = "/etc/crisp/config.toml"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from core.linux.cgroup import booted_with_systemd
 from core.oci import apparmor
-from cri.config import Config, Runtime
+from cri.config.config import Config, Runtime
 
 _CONTROLLERS = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
 

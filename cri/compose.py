@@ -21,7 +21,7 @@ from core.remotes.reference import Reference
 from core.shims.bundle import Runtime as OciRuntime
 from core.wiring import Core, CoreConfig
 from cri import api
-from cri.config import Config, Runtime
+from cri.config.config import Config, Runtime
 from cri.container.bundles import Bundles
 from cri.container.deps import ContainerDeps
 from cri.container.exits import Exits

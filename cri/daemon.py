@@ -22,7 +22,7 @@ from core.telemetry import SILENT, Telemetry
 from core.wiring import Core, open_core
 from cri import api, compose, watchdog
 from cri.calls import Calls
-from cri.config import Config
+from cri.config.config import Config
 from cri.container.plugins import PluginRuntime
 from cri.doctor import Doctor
 from cri.events.events import Events

@@ -9,7 +9,7 @@ import msgspec
 
 from core.errdefs import CrispError
 from core.log import configure, get_logger
-from cri.config import Config
+from cri.config.config import Config
 
 log = get_logger(__name__)
 

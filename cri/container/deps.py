@@ -10,7 +10,7 @@ from core.images.images import ImageStore
 from core.images.verification import ImageVerifier
 from core.tasks.tasks import Tasks
 from core.zygote.zygote import Zygote
-from cri.config import Runtime
+from cri.config.config import Runtime
 from cri.container.bundles import Bundles
 from cri.container.exits import Exits
 from cri.container.spec.source import Facts

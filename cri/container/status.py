@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 
 from core.errdefs import NotFound
 from cri import api
-from cri.config import Runtime
+from cri.config.config import Runtime
 from cri.container.deps import ContainerDeps
 from cri.container.signals import signal_of
 from cri.documents import to_dict

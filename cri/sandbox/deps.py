@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from core.errdefs import InvalidArgument
 from core.network.network import Network
 from core.sandbox.controller import SandboxController
-from cri.config import Runtime
+from cri.config.config import Runtime
 from cri.nri.hooks import Hooks
 from cri.sandbox.files import PodFiles
 from cri.store.locks import Locks

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cri.check import Finding, Level, examine
-from cri.config import Cni, Config, Runtime
+from cri.config.config import Cni, Config, Runtime
 
 
 def found(config: Config) -> dict[str, Finding]:

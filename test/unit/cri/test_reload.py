@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from core.errdefs import InvalidArgument
-from cri.config import parse
+from cri.config.reading import parse
 from cri.reload import different, reload
 
 BEFORE = parse({"log": {"level": "info"}, "cni": {"bridge": "crisp0"}, "runtimes": {"a": {"binary": "/bin/a"}}})

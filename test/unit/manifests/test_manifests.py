@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from core.network.confdir import load_networks
-from cri.config import Config, load
+from cri.config.config import Config
+from cri.config.reading import load
 
 ROOT = Path(__file__).parents[3]
 MANIFESTS = ROOT / "manifests"

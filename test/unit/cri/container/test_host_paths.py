@@ -12,6 +12,9 @@ from core.zygote.probe import run_job
 from cri import api
 from cri.container.host_paths import host_paths
 
+TRIES = 20
+"""An answer from the cache (RESOLVE_CACHED) fails now and then while others rename and mount (openat2(2))."""
+
 
 class Prober:
     """A zygote that runs its probes here, or fails them."""
@@ -37,10 +40,13 @@ async def test_what_the_kernel_knows_needs_no_process(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to("data")
     os.stat(tmp_path / "link")
-    prober = Prober()
-    found = await resolve(prober, str(tmp_path / "link"), "/")
-    assert found == {"/0": str(tmp_path / "data"), "/1": "/"}
-    assert prober.asked == []
+    for _ in range(TRIES):
+        prober = Prober()
+        found = await resolve(prober, str(tmp_path / "link"), "/")
+        assert found == {"/0": str(tmp_path / "data"), "/1": "/"}
+        if not prober.asked:
+            return
+    pytest.fail("the kernel never answered from its cache")
 
 
 async def test_what_is_missing_is_made_where_it_cannot_hang_us(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from core.errdefs import InvalidArgument, NotFound
-from cri.config import Config, Runtime, default_toml, dump, load, parse
+from cri.config.config import Config, Runtime
+from cri.config.reading import load, parse
+from cri.config.writing import default_toml, dump
 
 
 def test_the_printed_defaults_are_the_defaults_and_each_has_a_meaning(tmp_path: Path) -> None:

@@ -1,26 +1,18 @@
-"""The configuration: TOML, strict. An unknown key is an error that names the nearest known one."""
+"""The configuration: what can be set, what it means, and what holds when nothing is set."""
 
 from __future__ import annotations
 
-import difflib
-import re
 import shutil
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from core.errdefs import InvalidArgument, NotFound
 from core.images.verification import Verdict
-from core.oci.rlimits import parse_rlimit
-from core.remotes.reference import Reference
 from core.shims.foreign import binary_name
 
 SHIM_TYPE = "io.containerd.crisp.v1"
 _RUNC_FAMILY = "io.containerd.runc."
-_BARE_KEY = re.compile("[A-Za-z0-9_-]+")
 
 
 class Grpc(Struct, frozen=True, forbid_unknown_fields=True):
@@ -217,127 +209,3 @@ def _resolved_foreign(runtime: Runtime) -> Runtime:
 
 def _on_path(name: str) -> str:
     return shutil.which(name) or (name if name.startswith("/") else f"/usr/bin/{name}")
-
-
-def load(path: str) -> Config:
-    """Read the file at `path`. Raises NotFound, InvalidArgument (syntax, unknown key, wrong type or value)."""
-    try:
-        with open(path, "rb") as file:
-            document = tomllib.load(file)
-    except FileNotFoundError as exc:
-        raise NotFound(f"configuration {path}: no such file; `crispd config default` prints one") from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise InvalidArgument(f"configuration {path}: {exc}") from exc
-    return parse(document, path)
-
-
-def parse(document: Mapping[str, Any], path: str = "") -> Config:
-    """The configuration in a decoded document. Raises InvalidArgument."""
-    try:
-        config = msgspec.convert(document, Config)
-    except msgspec.ValidationError as exc:
-        raise InvalidArgument(f"configuration {path}: {exc}{_nearest(document)}") from exc
-    for name, runtime in config.handlers().items():
-        _check_ulimits(runtime.ulimits, f"configuration {path}: runtimes.{name}")
-        _check_shim(runtime, f"configuration {path}: runtimes.{name}")
-    named = config.runtimes.get("default")
-    if isinstance(named, str) and named not in config.handlers():
-        raise InvalidArgument(f"configuration {path}: runtimes.default {named!r} has no [runtimes.{named}]")
-    return config
-
-
-def _check_shim(runtime: Runtime, where: str) -> None:
-    if runtime.infra_image:
-        Reference.parse(runtime.infra_image)
-    elif runtime.type != SHIM_TYPE:
-        raise InvalidArgument(
-            f"{where}: type {runtime.type} runs pods with a root container: set infra_image, for example to "
-            "registry.k8s.io/pause:3.10"
-        )
-
-
-def _check_ulimits(ulimits: Iterable[str], where: str) -> None:
-    try:
-        for text in ulimits:
-            parse_rlimit(text)
-    except InvalidArgument as exc:
-        raise InvalidArgument(f"{where}: {exc}") from exc
-
-
-def _nearest(document: Mapping[str, Any]) -> str:
-    """`; did you mean …` for the first key that nobody knows."""
-    for where, key, known in _unknown(document, Config, ""):
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f": did you mean {close[0]!r}?" if close else f": known keys are {', '.join(sorted(known))}"
-        return f" - key {where}{key}{hint}"
-    return ""
-
-
-def _unknown(
-    document: Mapping[str, Any], shape: type[Struct], where: str
-) -> Iterator[tuple[str, str, list[str]]]:
-    known = {info.name: info.type for info in msgspec.structs.fields(shape)}
-    for key, value in document.items():
-        if key not in known:
-            yield where, key, list(known)
-        elif key == "runtimes" and isinstance(value, Mapping):
-            for name, runtime in value.items():
-                if isinstance(runtime, Mapping):
-                    yield from _unknown(runtime, Runtime, f"{where}runtimes.{name}.")
-        elif isinstance(value, Mapping) and isinstance(known[key], type) and issubclass(known[key], Struct):
-            yield from _unknown(value, known[key], f"{where}{key}.")
-
-
-def dump(config: Config) -> str:
-    """`config` as TOML that `load` reads back."""
-    return "\n".join(_table(msgspec.to_builtins(config), "")) + "\n"
-
-
-def _table(table: Mapping[str, Any], name: str) -> Iterator[str]:
-    """A TOML table, its own keys first: what follows the head of another one belongs to that."""
-    if name:
-        yield f"\n[{name}]"
-    for key, value in table.items():
-        if not isinstance(value, dict):
-            yield f"{key} = {_value(value)}"
-    for key, value in table.items():
-        if isinstance(value, dict):
-            quoted = key if _BARE_KEY.fullmatch(key) else _value(key)
-            yield from _table(value, f"{name}.{quoted}" if name else quoted)
-
-
-def _value(value: Any) -> str:
-    """A string, number, boolean or list of them: JSON's notation is TOML's, too (TOML 1.0, String)."""
-    return msgspec.json.encode(value).decode()
-
-
-def default_toml() -> str:
-    """The configuration without a file, each key with its meaning."""
-    lines = list(_documented(Config(), ""))
-    lines += ["", "# [runtimes]", '# default = "crun"', "# [runtimes.crun]"]
-    lines += [f"# {line}" for line in _keys(Runtime())]
-    return "\n".join(lines) + "\n"
-
-
-def _documented(config: Struct, section: str) -> Iterator[str]:
-    if section:
-        yield ""
-        yield f"[{section}]"
-    yield from _keys(config)
-    for info in msgspec.structs.fields(type(config)):
-        value = getattr(config, info.name)
-        if isinstance(value, Struct):
-            yield from _documented(value, f"{section}.{info.name}" if section else info.name)
-
-
-def _keys(config: Struct) -> Iterator[str]:
-    for info in msgspec.structs.fields(type(config)):
-        value = getattr(config, info.name)
-        if not isinstance(value, Struct | dict):
-            yield f"{info.name} = {_value(value)}  # {_meaning(info.type)}"
-
-
-def _meaning(type_: Any) -> str:
-    return next((meta.description or "" for meta in getattr(type_, "__metadata__", ()) if isinstance(meta, Meta)), "")
-
-
