@@ -19,7 +19,8 @@ from core.nri.nri import Greeting
 from core.nri.service import NriConfig
 from core.remotes.reference import Reference
 from core.shims.bundle import Runtime as OciRuntime
-from core.wiring import Core, CoreConfig
+from core.wiring.config import CoreConfig
+from core.wiring.wiring import Core
 from cri import api
 from cri.config.config import Config, Runtime
 from cri.container.bundles import Bundles

@@ -19,7 +19,7 @@ from core.log import get_logger
 from core.oci import apparmor
 from core.tasks.tasks import TaskExit
 from core.telemetry import SILENT, Telemetry
-from core.wiring import Core, open_core
+from core.wiring.wiring import Core, open_core
 from cri import api, compose, watchdog
 from cri.calls import Calls
 from cri.config.config import Config

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from core.wiring import OPEN_FILES
+from core.wiring.wiring import OPEN_FILES
 from cri import api
 from rig.cri_client import CriClient
 from rig.node import wait_until
