@@ -47,7 +47,9 @@ def test_a_shell_on_a_terminal_has_its_size_its_keys_and_its_exit_code(ctl: Cris
         process.send_signal(signal.SIGWINCH)  # the kernel sends it to the terminal's foreground group, which we lead
         terminal.write(b"while test \"$(stty size)\" != '20 70'; do sleep 0.02; done; echo re''sized\n")
         read_until(terminal, b"resized")
-        terminal.write(b"sleep 1000\n\x03exit 7\n")
+        terminal.write(b"sh -c \"echo begi''ns; exec sleep 1000\"\n")
+        read_until(terminal, b"begins")  # before, ^C is the shell's: a key like others, or ignored
+        terminal.write(b"\x03exit 7\n")
         assert process.wait(timeout=20) == 7
         assert termios.tcgetattr(theirs) == before
         os.close(theirs)
