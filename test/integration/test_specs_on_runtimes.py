@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from core.linux.mount import MS_PRIVATE, mount, umount_all
@@ -94,7 +95,7 @@ def run(request: pytest.FixtureRequest, pod: Pod) -> Callable[..., str]:
             },
         )
         _own_pid_namespace(found.config)
-        (pod.directory / "config.json").write_bytes(build(found, effective_user(found), ()))
+        (pod.directory / "config.json").write_bytes(msgspec.json.encode(build(found, effective_user(found), ())))
         command = [request.param, "--root", str(pod.directory / "state"), "run", "-b", str(pod.directory)]
         done = subprocess.run(
             [*command, found.container_id],
