@@ -35,15 +35,12 @@ MAX_MESSAGE = 16 << 20
 MARGIN = 0.1
 """Seconds before the client's deadline at which it is told where its call stands; afterwards it would not listen.
 Of deadlines below ten times that nothing is taken."""
-MAX_PENDING = 20_000
-"""Calls that the loop has not taken yet: more than anybody has in flight on a node's own socket. From its default of
-1,000 on gRPC cancels some of them at random."""
 STALL = 30.0
 """Seconds that a client of a stream may read nothing: far more than the kubelet's longest pause, and an end to what is
 held for it."""
 MAX_PENDING = 10_000
-"""Calls that may wait until the loop comes to them. gRPC's own limit is a few thousand, and calls beyond it end as if
-their client had cancelled them; a kubelet and its probes on a full node have some hundreds."""
+"""Calls that may wait until the loop comes to them; a kubelet and its probes on a full node have some hundreds. From
+gRPC's default of 1,000 on it ends some of them, at random, as if their client had cancelled them."""
 LOOKUPS = frozenset({"ContainerStatus", "PodSandboxStatus"})
 """RPCs whose NOT_FOUND is daily bread: the kubelet asks once more after everything that it has removed."""
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
