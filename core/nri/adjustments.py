@@ -7,7 +7,8 @@ from collections.abc import Iterable, MutableMapping, MutableSequence
 from typing import Any
 
 from core.api import nri_types_pb2 as types
-from core.nri.limits import Claims, set_limits
+from core.nri.claims import Claims
+from core.nri.limits import set_limits
 from core.nri.owners import Owners
 
 _LINUX = {

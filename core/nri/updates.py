@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from core.api.nri_types_pb2 import ContainerUpdate, LinuxResources
 from core.errdefs import FailedPrecondition, InvalidArgument
-from core.nri.limits import Claims, set_limits
+from core.nri.claims import Claims
+from core.nri.limits import set_limits
 from core.nri.owners import Owners
 
 
