@@ -25,6 +25,7 @@ from core.nri import mux
 from core.nri.batches import batches
 from core.nri.nri import Greeting, Runtime
 from core.nri.trunk import Trunk
+from core.steps import step
 from core.ttrpc.client import Client
 from core.ttrpc.server import Server
 
@@ -191,7 +192,8 @@ class Plugin:
         return True
 
     async def _ask(self, method: str, request: Message, reply: type[M], timeout: float) -> M:
-        return await self._client.call(PLUGIN_SERVICE, method, request, reply, timeout=timeout)
+        with step(f"NRI plugin {self.name} {method}"):
+            return await self._client.call(PLUGIN_SERVICE, method, request, reply, timeout=timeout)
 
     def _lost(self) -> None:
         if not self._ended:

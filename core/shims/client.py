@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import TypeVar
 
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 
 from core.api.crisp_shim_pb2 import ExecOutput, ExecSyncRequest, ReopenLogRequest
 from core.api.sandbox_pb2 import (
@@ -35,7 +37,10 @@ from core.api.task_v3_pb2 import (
     StateResponse,
     UpdateTaskRequest,
 )
+from core.steps import step
 from core.ttrpc.client import Client
+
+M = TypeVar("M", bound=Message)
 
 TASK = "containerd.task.v{version}.Task"
 SANDBOX = "containerd.runtime.sandbox.v1.Sandbox"
@@ -61,56 +66,60 @@ class ShimClient:
     def close(self) -> None:
         self._client.close()
 
+    async def _call(self, service: str, method: str, request: Message, reply: type[M], *, timeout: float = 0) -> M:
+        with step(f"shim {method}"):
+            return await self._client.call(service, method, request, reply, timeout=timeout)
+
     async def ping(self, sandbox_id: str) -> None:
-        await self._client.call(SANDBOX, "PingSandbox", PingRequest(sandbox_id=sandbox_id), PingResponse, timeout=PING)
+        await self._call(SANDBOX, "PingSandbox", PingRequest(sandbox_id=sandbox_id), PingResponse, timeout=PING)
 
     async def create_sandbox(self, request: CreateSandboxRequest) -> None:
-        await self._client.call(SANDBOX, "CreateSandbox", request, CreateSandboxResponse, timeout=SLOW)
+        await self._call(SANDBOX, "CreateSandbox", request, CreateSandboxResponse, timeout=SLOW)
 
     async def start_sandbox(self, sandbox_id: str) -> StartSandboxResponse:
         request = StartSandboxRequest(sandbox_id=sandbox_id)
-        return await self._client.call(SANDBOX, "StartSandbox", request, StartSandboxResponse, timeout=SLOW)
+        return await self._call(SANDBOX, "StartSandbox", request, StartSandboxResponse, timeout=SLOW)
 
     async def sandbox_status(self, sandbox_id: str) -> SandboxStatusResponse:
         request = SandboxStatusRequest(sandbox_id=sandbox_id)
-        return await self._client.call(SANDBOX, "SandboxStatus", request, SandboxStatusResponse, timeout=QUICK)
+        return await self._call(SANDBOX, "SandboxStatus", request, SandboxStatusResponse, timeout=QUICK)
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         request = StopSandboxRequest(sandbox_id=sandbox_id)
-        await self._client.call(SANDBOX, "StopSandbox", request, StopSandboxResponse, timeout=QUICK)
+        await self._call(SANDBOX, "StopSandbox", request, StopSandboxResponse, timeout=QUICK)
 
     async def shutdown_sandbox(self, sandbox_id: str) -> None:
         request = ShutdownSandboxRequest(sandbox_id=sandbox_id)
-        await self._client.call(SANDBOX, "ShutdownSandbox", request, ShutdownSandboxResponse, timeout=PING)
+        await self._call(SANDBOX, "ShutdownSandbox", request, ShutdownSandboxResponse, timeout=PING)
 
     async def create(self, request: CreateTaskRequest) -> int:
         """The pid of the container's first process."""
-        return (await self._client.call(self._task, "Create", request, CreateTaskResponse, timeout=SLOW)).pid
+        return (await self._call(self._task, "Create", request, CreateTaskResponse, timeout=SLOW)).pid
 
     async def start(self, container_id: str) -> None:
-        await self._client.call(self._task, "Start", StartRequest(id=container_id), StartResponse, timeout=SLOW)
+        await self._call(self._task, "Start", StartRequest(id=container_id), StartResponse, timeout=SLOW)
 
     async def state(self, container_id: str) -> StateResponse:
-        return await self._client.call(self._task, "State", StateRequest(id=container_id), StateResponse, timeout=QUICK)
+        return await self._call(self._task, "State", StateRequest(id=container_id), StateResponse, timeout=QUICK)
 
     async def pids(self, container_id: str) -> tuple[int, ...]:
-        reply = await self._client.call(self._task, "Pids", PidsRequest(id=container_id), PidsResponse, timeout=QUICK)
+        reply = await self._call(self._task, "Pids", PidsRequest(id=container_id), PidsResponse, timeout=QUICK)
         return tuple(process.pid for process in reply.processes)
 
     async def kill(self, container_id: str, signal: int, *, all_processes: bool) -> None:
         request = KillRequest(id=container_id, signal=signal, all=all_processes)
-        await self._client.call(self._task, "Kill", request, Empty, timeout=SLOW)
+        await self._call(self._task, "Kill", request, Empty, timeout=SLOW)
 
     async def update(self, request: UpdateTaskRequest) -> None:
-        await self._client.call(self._task, "Update", request, Empty, timeout=SLOW)
+        await self._call(self._task, "Update", request, Empty, timeout=SLOW)
 
     async def delete(self, container_id: str) -> DeleteResponse:
         request = DeleteRequest(id=container_id)
-        return await self._client.call(self._task, "Delete", request, DeleteResponse, timeout=SLOW)
+        return await self._call(self._task, "Delete", request, DeleteResponse, timeout=SLOW)
 
     async def reopen_log(self, container_id: str) -> None:
         request = ReopenLogRequest(container_id=container_id)
-        await self._client.call(SHIM, "ReopenLog", request, Empty, timeout=QUICK)
+        await self._call(SHIM, "ReopenLog", request, Empty, timeout=QUICK)
 
     def exec_sync(self, request: ExecSyncRequest) -> AsyncGenerator[ExecOutput, None]:
         """The output as it comes, then the exit; the shim keeps the time."""

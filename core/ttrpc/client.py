@@ -10,7 +10,6 @@ from google.protobuf.message import Message
 
 from core.api.ttrpc_pb2 import Request, Response
 from core.errdefs import CrispError, DeadlineExceeded, ResourceExhausted, Unavailable
-from core.steps import step
 from core.ttrpc.address import short_path
 from core.ttrpc.connection import Connection
 from core.ttrpc.frames import Flags, Frame, FrameTooBig, FrameType
@@ -61,9 +60,8 @@ class Client:
         """
         stream_id, replies = self._begin(service, method, request, Flags.NONE, timeout)
         try:
-            with step(f"shim {method}"):
-                async with asyncio.timeout(timeout or None):
-                    frame = _frame(await replies.get())
+            async with asyncio.timeout(timeout or None):
+                frame = _frame(await replies.get())
         except TimeoutError as exc:
             raise DeadlineExceeded(f"{service}/{method}: no answer within {timeout:g} s") from exc
         finally:

@@ -84,6 +84,15 @@ def test_a_plugin_is_told_of_a_life_in_its_order(node: Node, client: CriClient, 
         assert seen.of("StopContainer")[0].container.exit_code == 137
 
 
+def test_the_time_that_a_plugin_takes_is_told_as_the_plugins(node: Node, client: CriClient, pods: Pods) -> None:
+    with plugin(node):
+        pod, _ = pods.start("sleep 100")
+        info = client.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=pod, verbose=True)).info
+        names = [step["name"] for call in json.loads(info["calls"]) for step in call["steps"]]
+        assert "NRI plugin 00-test CreateContainer" in names
+        assert "shim CreateContainer" not in names
+
+
 def test_events_that_were_not_asked_for_do_not_come(node: Node, client: CriClient, pods: Pods) -> None:
     with plugin(node, events=1 << (nri_pb2.STOP_CONTAINER - 1)) as seen:
         pod, container = pods.start("exit 3")
