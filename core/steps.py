@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -48,12 +49,17 @@ class Call:
     """In the order of their starts. Work that outlives its caller adds to them when the call has ended."""
     parent: str = ""
     """The `traceparent` of the client's trace (W3C Trace Context), "" when it told none."""
+    patience: float = math.inf
+    """Seconds after which it is worth a look."""
     joined: Call | None = None
     """The one that does the work, when an equal call had begun it."""
 
     def seconds(self) -> float:
         """So far, or until its end."""
         return (self.ended or time.monotonic()) - self.started
+
+    def is_slow(self) -> bool:
+        return self.seconds() > self.patience
 
     def slowest(self) -> str:
         """`'cni bridge ADD' took 3.1 s`, or `'cni bridge ADD' for 3.1 s` while it goes on; "" without steps.

@@ -18,7 +18,9 @@ from cri.store.sandbox import sandbox_name
 KEPT = 2048
 """Calls: the start of each of 110 pods with three containers is 770. With 10 steps each they take 2.5 MiB."""
 SLOW = 2.0
-"""Seconds after which a call is worth a look: more than any but a pull should take."""
+"""Seconds after which a call is worth a look: more than any should take that does not wait for others."""
+SLOW_PULL = 60.0
+"""The same of a pull, whose pace the log tells anyway."""
 
 _Key = tuple[str, str, str]
 
@@ -64,7 +66,7 @@ class Calls:
         """Note the block as the call `rpc`, in the client's trace `parent`. The block sets its outcome."""
         with calling(rpc) as call:
             self._running[call] = key = self._key(rpc, request)
-            call.parent = parent
+            call.parent, call.patience = parent, _patience(rpc, request)
             try:
                 yield call
             finally:
@@ -84,8 +86,8 @@ class Calls:
         return len(self._running)
 
     def under_way(self) -> list[Call]:
-        """Those that have taken more than SLOW seconds and go on, the slowest first."""
-        return sorted((call for call in self._running if call.seconds() > SLOW), key=lambda call: call.started)
+        """Those that are slow and go on, the slowest first."""
+        return sorted((call for call in self._running if call.is_slow()), key=lambda call: call.started)
 
     def _times(self, wanted: Callable[[_Key, Call], bool]) -> list[CallTimes]:
         every = [*self._kept.items(), *((key, call) for call, key in self._running.items() if call.steps)]
@@ -108,6 +110,16 @@ class Calls:
         self._kept.move_to_end(key)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
+
+
+def _patience(rpc: str, request: Any) -> float:
+    """A container may take the time that its stop, or its command, was given."""
+    match rpc:
+        case "PullImage":
+            return SLOW_PULL
+        case "StopContainer" | "ExecSync":
+            return SLOW + float(max(0, request.timeout))
+    return SLOW
 
 
 @functools.cache

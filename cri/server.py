@@ -25,7 +25,7 @@ from core import log as logging
 from core.errdefs import DeadlineExceeded, ResourceExhausted
 from core.steps import Call
 from core.telemetry import SILENT, Telemetry
-from cri.calls import SLOW, Calls
+from cri.calls import Calls
 from cri.errors import status_of
 
 log = logging.get_logger(__name__)
@@ -177,7 +177,7 @@ def _reported(call: Call, telemetry: Telemetry) -> Iterator[None]:
     finally:
         call.outcome, seconds = code.name, call.seconds()
         telemetry.cri_call(call.name, call.outcome, seconds)
-        if seconds > SLOW:
+        if call.is_slow():
             log.warning("slow call", seconds=round(seconds, 3), slowest=call.slowest() or "no step")
 
 

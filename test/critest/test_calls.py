@@ -57,11 +57,13 @@ def test_a_client_hears_before_its_deadline_at_which_step_its_call_is(client: Cr
 
 
 def test_a_slow_call_is_logged_with_its_slowest_step(client: CriClient, pods: Pods, node: Node) -> None:
-    _, container = pods.start(STUBBORN)
-    client.StopContainer(api.StopContainerRequest(container_id=container, timeout=3))
+    (_, container), (_, other) = pods.start(STUBBORN), pods.start("sleep 1000")
+    client.StopContainer(api.StopContainerRequest(container_id=container, timeout=3))  # that long it may take
+    with pytest.raises(grpc.RpcError):
+        client.ExecSync(api.ExecSyncRequest(container_id=other, cmd=["sleep", "1000"]), timeout=3)
     [line] = [line for line in (node.base / "crispd.log").read_text().splitlines() if "slow call" in line]
-    assert "rpc=StopContainer" in line
-    assert "slowest=\"'exit of the container' took " in line
+    assert "rpc=ExecSync" in line
+    assert "slowest=\"'shim ExecSync' took " in line
 
 
 async def test_spans_of_calls_hang_below_the_kubelets(node: Node) -> None:

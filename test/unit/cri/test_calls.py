@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
+import pytest
+
 from core.steps import step
 from cri import api
-from cri.calls import KEPT, Calls
+from cri.calls import KEPT, SLOW, SLOW_PULL, Calls
 
 METADATA = api.PodSandboxMetadata(name="web", namespace="default", uid="u", attempt=1)
 NAME = "web_default_u_1"
@@ -63,3 +68,32 @@ def test_a_call_under_way_is_told_with_the_step_that_goes_on() -> None:
         ("network", None, None),
         ("cni bridge DEL", 0, None),
     ]
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that the clock is ahead, as the last element says."""
+    ahead, clock = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + ahead[-1])
+    return ahead
+
+
+@pytest.mark.parametrize(
+    ("rpc", "request_", "patience"),
+    [
+        ("ListContainers", api.ListContainersRequest(), SLOW),
+        ("StopContainer", api.StopContainerRequest(container_id="c1", timeout=30), SLOW + 30),
+        ("ExecSync", api.ExecSyncRequest(container_id="c1", timeout=10), SLOW + 10),
+        ("ExecSync", api.ExecSyncRequest(container_id="c1"), SLOW),
+        ("PullImage", api.PullImageRequest(image=api.ImageSpec(image="busybox:1")), SLOW_PULL),
+    ],
+)
+def test_a_call_is_slow_when_it_takes_longer_than_it_was_given(
+    later: list[float], rpc: str, request_: Any, patience: float
+) -> None:
+    calls = Calls()
+    with calls.note(rpc, request_) as call:
+        later.append(patience - 1)
+        assert calls.under_way() == []
+        later.append(patience + 1)
+        assert calls.under_way() == [call]
