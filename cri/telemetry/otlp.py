@@ -47,7 +47,7 @@ def spans_of(call: Call, parent: Parent | None) -> list[dict[str, Any]]:
         return {"traceId": trace, "name": name, "startTimeUnixNano": str(first), "endTimeUnixNano": str(last)}
 
     root = {
-        **span(f"runtime.v1/{call.name}", call.started, call.ended),
+        **span(call.name, call.started, call.ended),
         "spanId": ids[None],
         "parentSpanId": parent.span if parent else "",
         "kind": _SERVER,

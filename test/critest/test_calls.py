@@ -83,7 +83,7 @@ async def test_spans_of_calls_hang_below_the_kubelets(node: Node) -> None:
         async with asyncio.timeout(20):
             found = [await spans.get() for _ in range(5)]
     assert {span["traceId"] for span in found} == {TRACE}
-    assert found[0]["name"] == "runtime.v1/RunPodSandbox"
+    assert found[0]["name"] == "RunPodSandbox"
     assert found[0]["parentSpanId"] == SPAN
     assert {"namespaces", "files"} <= {span["name"] for span in found}
 

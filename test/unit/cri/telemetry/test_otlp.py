@@ -34,7 +34,7 @@ def test_a_call_continues_its_clients_trace_and_its_steps_hang_below_it() -> Non
     assert (root["startTimeUnixNano"], root["endTimeUnixNano"]) == (str(10**18), str(10**18 + 3 * 10**9))
     assert (second["startTimeUnixNano"], second["endTimeUnixNano"]) == (str(10**18 + 10**9), str(10**18 + 2 * 10**9))
     assert root["status"] == {"code": 1}
-    assert root["name"] == "runtime.v1/Run"
+    assert root["name"] == "Run"
 
 
 def test_a_failed_call_without_a_parent_is_a_trace_of_its_own_with_an_error() -> None:
