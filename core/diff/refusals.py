@@ -21,10 +21,11 @@ def refusals(name: bytes) -> Iterator[None]:
     except InvalidArgument as exc:
         raise InvalidArgument(f"layer entry {name[:160]!r}: {exc}") from exc
     except OSError as exc:
-        raise _refusal(exc, f"layer entry {name[:160]!r}: {exc.strerror}") from exc
+        raise refusal(exc, f"layer entry {name[:160]!r}: {exc.strerror}") from exc
 
 
-def _refusal(exc: OSError, text: str) -> CrispError:
+def refusal(exc: OSError, text: str) -> CrispError:
+    """What `exc` comes to for whoever gave us what cannot be made on disk."""
     if exc.errno in _FULL:
         return ResourceExhausted(f"{text}: free some disk space")
     if exc.errno in _SHORT:

@@ -14,7 +14,8 @@ import os
 from collections.abc import Iterable, Mapping
 
 from core.content.content import ContentStore
-from core.errdefs import AlreadyExists, InvalidArgument, ResourceExhausted
+from core.diff.refusals import refusal
+from core.errdefs import AlreadyExists, InvalidArgument
 from core.images.blocking import Blocking
 from core.images.images import Image
 from core.images.layers import Layers
@@ -66,7 +67,7 @@ class Artifacts:
     async def make(self, source: Source, artifact: Image, slots: asyncio.Semaphore, states: list[LayerState]) -> bool:
         """Make the snapshot of `artifact` if it is missing; whether it was. `states` follows what happens.
 
-        Raises InvalidArgument (titles), DataLoss, ResourceExhausted, and what the registry raises.
+        Raises InvalidArgument (titles), DataLoss, ResourceExhausted, Unavailable (disk), and what the registry raises.
         """
         files = titles(artifact.layers[1:])
         states.extend(map(LayerState, artifact.layers))
@@ -98,7 +99,5 @@ class Artifacts:
                 with open(self._content.path(blob), "rb", 0) as data, open(target, "xb", 0) as file:
                     copy_data(data.fileno(), file.fileno())
                     os.fchmod(file.fileno(), 0o644)
-            except (FileExistsError, NotADirectoryError, IsADirectoryError) as exc:
-                raise InvalidArgument(f"artifact: title {path[:160]!r} is a directory of another one") from exc
-            except OSError as exc:
-                raise ResourceExhausted(f"artifact: {path[:160]}: {exc.strerror}: free some disk space") from exc
+            except OSError as exc:  # of titles: one is a directory of another one
+                raise refusal(exc, f"artifact: title {path[:160]!r}: {exc.strerror}") from exc
