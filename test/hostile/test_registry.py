@@ -31,7 +31,7 @@ from rig.hostile_registry import (
     wants,
     whole_despite_range,
 )
-from rig.images import BuiltImage, Layer, build, files, layer, sha256
+from rig.images import BuiltImage, Layer, artifact, build, files, layer, sha256
 from rig.patience import patient
 from rig.pulls import QUICK, pull_rig
 
@@ -348,6 +348,16 @@ async def test_a_file_of_an_artifact_cannot_lead_elsewhere(rig, registry, title)
 
     with pytest.raises(InvalidArgument, match="title"):
         await rig.puller.pull(registry.add(edited(some_image(), as_artifact), "test/image", "1"))
+    assert rig.images.list() == ()
+    await rig.collector.collect()
+    assert rig.leftovers() == (set(), set(), set())
+
+
+@pytest.mark.parametrize("titles", [("a", "a/b"), ("a/b", "a")])
+async def test_files_of_an_artifact_cannot_be_one_anothers_directory(rig, registry, titles):
+    hostile = artifact({title: title.encode() for title in titles})
+    with pytest.raises(InvalidArgument, match="artifact: title"):
+        await rig.puller.pull(registry.add(hostile, "test/image", "1"))
     assert rig.images.list() == ()
     await rig.collector.collect()
     assert rig.leftovers() == (set(), set(), set())
