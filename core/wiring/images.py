@@ -55,6 +55,22 @@ class Images:
     """To be set when the server closes: ends their streams."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What all parts stand on."""
+
+    config: CoreConfig
+    store: ImageStore
+    content: LocalContent
+    snapshotter: Snapshotter
+    holds: Holds
+    blocking: Blocking
+    registry: Registry
+    verifier: ImageVerifier
+    leases: Leases
+    telemetry: Telemetry
+
+
 async def open_images(
     config: CoreConfig,
     stack: contextlib.AsyncExitStack,
@@ -67,76 +83,99 @@ async def open_images(
     filesystem: Executor,
     telemetry: Telemetry,
 ) -> Images:
-    registry = await stack.enter_async_context(
-        Registry(
-            config_path=config.registry_config,
-            executor=filesystem,
-            keychain=Keychain(config.registry_auth),
-            telemetry=telemetry,
-        )
+    """All of it, with leases as an earlier daemon left them; `stack` closes it."""
+    keychain = Keychain(config.registry_auth)
+    registry = Registry(
+        config_path=config.registry_config, executor=filesystem, keychain=keychain, telemetry=telemetry
     )
-    content = LocalContent(os.path.join(config.root, "content"))
-    holds, blocking = Holds(), Blocking(filesystem)
-    verifier = ImageVerifier(config.image_policy)
-    leases = Leases(records, holds, Blocking(metadata), time.time)
-    await leases.load()
-    puller = Puller(
-        registry=registry,
-        images=store,
-        content=content,
-        snapshots=snapshotter,
-        zygote=zygote,
-        holds=holds,
-        blocking=blocking,
-        platform=host_platform(),
-        clock=time.time,
-        layers_at_once=config.layers_at_once,
-        pinned=config.pinned,
-        verifier=verifier,
-        telemetry=telemetry,
-    )
-    collector = Collector(
-        images=store,
-        content=content,
-        snapshots=snapshotter,
-        holds=holds,
-        blocking=blocking,
-        clock=time.time,
-        expire=leases.expire,
-        telemetry=telemetry,
-    )
-    closing = asyncio.Event()
-    services = ServiceDeps(
-        images=store,
-        content=content,
-        snapshotters={"": snapshotter, "overlayfs": snapshotter},
-        puller=puller,
-        collector=collector,
-        leases=leases,
-        upkeep=Upkeep(
-            images=store,
-            content=content,
-            snapshots=snapshotter,
-            puller=puller,
-            registry=registry,
-            holds=holds,
-            blocking=blocking,
-        ),
-        blocking=blocking,
-        platform=host_platform(),
-        closing=closing,
-        node_id=node_id(config.root),
-        version=version("crispd"),
-    )
-    return Images(
+    holds = Holds()
+    ground = _Ground(
+        config=config,
         store=store,
+        content=LocalContent(os.path.join(config.root, "content")),
+        snapshotter=snapshotter,
+        holds=holds,
+        blocking=Blocking(filesystem),
+        registry=await stack.enter_async_context(registry),
+        verifier=ImageVerifier(config.image_policy),
+        leases=Leases(records, holds, Blocking(metadata), time.time),
+        telemetry=telemetry,
+    )
+    await ground.leases.load()
+    return _images(ground, zygote)
+
+
+def _images(ground: _Ground, zygote: Zygote) -> Images:
+    puller, collector, closing = _puller(ground, zygote), _collector(ground), asyncio.Event()
+    return Images(
+        store=ground.store,
         puller=puller,
-        verifier=verifier,
-        remover=Remover(images=store, collector=collector, blocking=blocking),
+        verifier=ground.verifier,
+        remover=Remover(images=ground.store, collector=collector, blocking=ground.blocking),
         collector=collector,
-        space=lambda: space_of_images(content, snapshotter),
-        services=make_services(services),
+        space=lambda: space_of_images(ground.content, ground.snapshotter),
+        services=make_services(_service_deps(ground, puller, collector, closing)),
         closing=closing,
+    )
+
+
+def _puller(ground: _Ground, zygote: Zygote) -> Puller:
+    return Puller(
+        registry=ground.registry,
+        images=ground.store,
+        content=ground.content,
+        snapshots=ground.snapshotter,
+        zygote=zygote,
+        holds=ground.holds,
+        blocking=ground.blocking,
+        platform=host_platform(),
+        clock=time.time,
+        layers_at_once=ground.config.layers_at_once,
+        pinned=ground.config.pinned,
+        verifier=ground.verifier,
+        telemetry=ground.telemetry,
+    )
+
+
+def _collector(ground: _Ground) -> Collector:
+    return Collector(
+        images=ground.store,
+        content=ground.content,
+        snapshots=ground.snapshotter,
+        holds=ground.holds,
+        blocking=ground.blocking,
+        clock=time.time,
+        expire=ground.leases.expire,
+        telemetry=ground.telemetry,
+    )
+
+
+def _upkeep(ground: _Ground, puller: Puller) -> Upkeep:
+    return Upkeep(
+        images=ground.store,
+        content=ground.content,
+        snapshots=ground.snapshotter,
+        puller=puller,
+        registry=ground.registry,
+        holds=ground.holds,
+        blocking=ground.blocking,
+    )
+
+
+def _service_deps(ground: _Ground, puller: Puller, collector: Collector, closing: asyncio.Event) -> ServiceDeps:
+    return ServiceDeps(
+        images=ground.store,
+        content=ground.content,
+        snapshotters={"": ground.snapshotter, "overlayfs": ground.snapshotter},
+        puller=puller,
+        collector=collector,
+        leases=ground.leases,
+        upkeep=_upkeep(ground, puller),
+        blocking=ground.blocking,
+        platform=host_platform(),
+        closing=closing,
+        node_id=node_id(ground.config.root),
+        version=version("crispd"),
     )
 
 

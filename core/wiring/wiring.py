@@ -106,15 +106,10 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             filesystem=filesystem,
             telemetry=telemetry,
         )
-        pause = PauseController(
-            manager=shims,
-            tasks=tasks,
-            runtimes=config.handlers,
-            roots=Roots(config.state, snapshotter),
-            find_image=partial(find_or_pull, images),
-            executor=filesystem,
+        roots = Roots(config.state, snapshotter)
+        controllers = _controllers(
+            config, shims=shims, tasks=tasks, images=images, roots=roots, executor=filesystem
         )
-        controller = ChosenController(PinnedController(shims, config.handlers), pause, config.handlers)
         health = Health(
             {
                 "metadata": lambda: _check_database(database, metadata, problem),
@@ -130,7 +125,7 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             records=records,
             shims=shims,
             tasks=tasks,
-            controllers=dict.fromkeys(config.handlers, controller),
+            controllers=controllers,
             network=network,
             nri=NriService(config.nri, group),
             metadata=metadata,
@@ -138,6 +133,22 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             rebooted=rebooted(config.root),
             problems=health.problems,
         )
+
+
+def _controllers(
+    config: CoreConfig, *, shims: ShimManager, tasks: Tasks, images: Images, roots: Roots, executor: Executor
+) -> Mapping[str, SandboxController]:
+    """By runtime handler. One for all: it knows of each pod which of the two it is."""
+    pause = PauseController(
+        manager=shims,
+        tasks=tasks,
+        runtimes=config.handlers,
+        roots=roots,
+        find_image=partial(find_or_pull, images),
+        executor=executor,
+    )
+    chosen = ChosenController(PinnedController(shims, config.handlers), pause, config.handlers)
+    return dict.fromkeys(config.handlers, chosen)
 
 
 def _open_database(config: CoreConfig) -> tuple[Database, str]:
