@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +13,7 @@ import pytest
 
 from cri import api
 from rig.cri_client import CriClient
+from rig.crispctl import Crispctl
 from rig.images import build, files, index, layer, push
 from rig.node import wait_until
 from rig.registry import running_registry
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-CRISPCTL = Path(sys.executable).parent / "crispctl"
 Content = Callable[..., Any]
 
 
@@ -33,15 +30,8 @@ Content = Callable[..., Any]
 def content(node: Node, client: CriClient) -> Content:
     """`content("verify", code=1)` is what it found."""
     del client  # it has waited for the daemon
-
-    def run(verb: str, code: int = 0) -> Any:
-        environment = {**os.environ, "CRISP_ADDRESS": f"unix://{node.base}/run/crisp.sock"}
-        command = [CRISPCTL, "content", verb, "--json"]
-        done = subprocess.run(command, env=environment, check=False, capture_output=True, stdin=subprocess.DEVNULL)
-        assert done.returncode == code, done.stderr
-        return json.loads(done.stdout)
-
-    return run
+    ctl = Crispctl(node)
+    return lambda verb, code=0: json.loads(ctl("content", verb, "--json", code=code))
 
 
 def blobs(node: Node) -> dict[str, Path]:

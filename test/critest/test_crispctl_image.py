@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cri import api
 from rig.cri_client import CriClient
+from rig.crispctl import Crispctl
 from rig.node import wait_until
 
 if TYPE_CHECKING:
@@ -21,24 +19,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-CRISPCTL = Path(sys.executable).parent / "crispctl"
-Ctl = Callable[..., str]
 
 
 @pytest.fixture
-def ctl(node: Node, client: CriClient) -> Ctl:
-    """`ctl("image", "tag", …)` is its standard output, or what it complains of with code=1."""
+def ctl(node: Node, client: CriClient) -> Crispctl:
     del client  # it has waited for the daemon
-
-    def run(*words: str, code: int = 0) -> str:
-        environment = {**os.environ, "CRISP_ADDRESS": f"unix://{node.base}/run/crisp.sock"}
-        done = subprocess.run(
-            [CRISPCTL, *words], env=environment, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
-        assert done.returncode == code, done.stderr
-        return done.stderr if code else done.stdout
-
-    return run
+    return Crispctl(node)
 
 
 def remove(client: CriClient, node: Node) -> None:
@@ -54,7 +40,7 @@ def image_id(client: CriClient, name: str) -> str:
     return str(client.ImageStatus(api.ImageStatusRequest(image=api.ImageSpec(image=name))).image.id)
 
 
-def test_an_exported_image_comes_back_and_runs(ctl: Ctl, node: Node, client: CriClient, pods: Pods) -> None:
+def test_an_exported_image_comes_back_and_runs(ctl: Crispctl, node: Node, client: CriClient, pods: Pods) -> None:
     archive, before = str(node.base / "image.tar"), image_id(client, node.image)
     assert ctl("image", "export", archive, node.image) == f"{node.image}\n"
     remove(client, node)
@@ -67,7 +53,7 @@ def test_an_exported_image_comes_back_and_runs(ctl: Ctl, node: Node, client: Cri
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
-def test_archives_of_other_tools_come_in(ctl: Ctl, node: Node, client: CriClient, kind: str) -> None:
+def test_archives_of_other_tools_come_in(ctl: Crispctl, node: Node, client: CriClient, kind: str) -> None:
     archive, before = node.base / "other.tar", image_id(client, node.image)
     source = f"docker://{node.image}"
     copy = ["skopeo", "copy", "--src-tls-verify=false", source, f"{kind}:{archive}:example.com/other:1"]
@@ -77,7 +63,7 @@ def test_archives_of_other_tools_come_in(ctl: Ctl, node: Node, client: CriClient
     assert image_id(client, "example.com/other:1")[:7] == before[:7] == "sha256:"
 
 
-def test_other_tools_read_what_is_exported(ctl: Ctl, node: Node) -> None:
+def test_other_tools_read_what_is_exported(ctl: Crispctl, node: Node) -> None:
     archive = node.base / "image.tar"
     ctl("image", "tag", node.image, "example.com/other:1")
     ctl("image", "export", str(archive), node.image, "example.com/other:1")
@@ -85,25 +71,25 @@ def test_other_tools_read_what_is_exported(ctl: Ctl, node: Node) -> None:
         subprocess.run(["skopeo", "inspect", kind], check=True, capture_output=True, timeout=60)
 
 
-def test_a_tag_moves_from_image_to_image(ctl: Ctl, node: Node, client: CriClient) -> None:
+def test_a_tag_moves_from_image_to_image(ctl: Crispctl, node: Node, client: CriClient) -> None:
     assert ctl("image", "tag", node.image, "other") == "docker.io/library/other:latest\n"
     assert image_id(client, "other") == image_id(client, node.image)
     assert ctl("image", "tag", image_id(client, node.image), "other") == "docker.io/library/other:latest\n"
-    assert "no image 'none'" in ctl("image", "tag", "none", "other", code=1)
-    assert "invalid argument" in ctl("image", "tag", node.image, "UPPER", code=1)
+    assert "no image 'none'" in ctl.fails("image", "tag", "none", "other")
+    assert "invalid argument" in ctl.fails("image", "tag", node.image, "UPPER")
 
 
-def test_what_may_not_come_in_leaves_nothing(ctl: Ctl, node: Node, client: CriClient) -> None:
+def test_what_may_not_come_in_leaves_nothing(ctl: Crispctl, node: Node, client: CriClient) -> None:
     archive = node.base / "image.tar"
     ctl("image", "export", str(archive), node.image)
     remove(client, node)
     (node.base / "cut.tar").write_bytes(archive.read_bytes()[:-600_000])
     (node.base / "junk.tar").write_bytes(os.urandom(100_000))
-    assert "Error: " in ctl("image", "import", f"{node.base}/cut.tar", code=1)
-    assert "no archive" in ctl("image", "import", f"{node.base}/junk.tar", code=1)
+    assert "Error: " in ctl.fails("image", "import", f"{node.base}/cut.tar")
+    assert "no archive" in ctl.fails("image", "import", f"{node.base}/junk.tar")
     node.end(signal.SIGTERM)
     node.configure(f'[images]\npolicy = {{ "{node.image.partition("/")[0]}" = "reject" }}')
     node.start().close()
-    assert "the policy for" in ctl("image", "import", str(archive), code=1)
+    assert "the policy for" in ctl.fails("image", "import", str(archive))
     assert stored(node) == []
     assert list(node.base.glob("*.partial")) == []
