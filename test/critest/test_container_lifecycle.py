@@ -14,6 +14,7 @@ from cri import api
 from rig.cri_calls import refused, run, status, wait_exited
 from rig.cri_client import CriClient
 from rig.node import wait_until
+from rig.processes import halt_shim, resume_shim
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -123,13 +124,13 @@ def test_a_stop_that_its_caller_gives_up_kills_nobody(client: CriClient, node: N
 
 def test_a_start_that_its_caller_gives_up_goes_to_its_end(client: CriClient, node: Node, pods: Pods) -> None:
     sandbox = node.pod()
-    container = pods.create(pods.run(sandbox), sandbox, node.container("sleep 1000"))
-    waiting = client.StartContainer.future(api.StartContainerRequest(container_id=container), timeout=0.02)
-    assert waiting.exception().code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    try:
-        start(client, container)  # it never came to crispd
-    except grpc.RpcError as exc:
-        assert exc.code() == grpc.StatusCode.FAILED_PRECONDITION  # type: ignore[attr-defined]
+    pod = pods.run(sandbox)
+    container = pods.create(pod, sandbox, node.container("sleep 1000"))
+    halt_shim(pod)
+    with pytest.raises(grpc.RpcError, match="'shim Create'") as caught:
+        client.StartContainer(api.StartContainerRequest(container_id=container), timeout=2)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    resume_shim(pod)
     wait_until(lambda: status(client, container).state == RUNNING, "it runs")
     assert run(client, container, "echo alive") == "alive\n"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from cri import api
 from rig.cri_client import CriClient
 from rig.crispctl import Crispctl
 from rig.node import wait_until
+from rig.processes import halt_shim, resume_shim
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -58,14 +57,13 @@ def test_what_is_being_made_meanwhile_is_nobodys_leftover(ctl: Crispctl, pods: P
         assert ctl("exec", container, "echo", "runs") == "runs\n"
 
 
-def test_a_pod_whose_shim_is_stopped_is_told_with_what_is_slow(ctl: Crispctl, pods: Pods, node: Node) -> None:
-    _, container = pods.start("sleep 1000")
-    [shim] = [pid for pid in node.processes() if "shim" in (node.base / f"/proc/{pid}/comm").read_text()]
-    os.kill(shim, signal.SIGSTOP)
+def test_a_pod_whose_shim_is_stopped_is_told_with_what_is_slow(ctl: Crispctl, pods: Pods) -> None:
+    pod, container = pods.start("sleep 1000")
+    halt_shim(pod)
     try:
         with ctl.start("exec", container, "true") as process:
             wait_until(lambda: "ExecSync goes on for" in ctl.run("doctor")[1], "the call is slow")
             assert "'shim ExecSync' for" in ctl("doctor", code=1)
             process.kill()
     finally:
-        os.kill(shim, signal.SIGCONT)
+        resume_shim(pod)

@@ -20,7 +20,7 @@ import pytest
 from cri import api
 from rig.cri_client import CriClient
 from rig.node import wait_until
-from rig.processes import is_running, shim_of, zygote_of
+from rig.processes import halt_shim, is_running, resume_shim, shim_of, zygote_of
 
 if TYPE_CHECKING:
     from critest.conftest import Pods
@@ -68,7 +68,7 @@ def test_a_shim_that_hangs_delays_neither_the_start_nor_other_pods_and_can_be_en
 ) -> None:
     (hung, in_hung), (slow, in_slow), (_, other) = (pods.start("sleep 1000") for _ in range(3))
     for pod in (hung, slow):
-        os.kill(shim_of(pod), signal.SIGSTOP)
+        halt_shim(pod)
     node.end(signal.SIGKILL)
     with node.start() as again:
         assert (pod_state(again, hung), status(again, in_hung).state) == (READY, RUNNING)
@@ -76,7 +76,7 @@ def test_a_shim_that_hangs_delays_neither_the_start_nor_other_pods_and_can_be_en
         end(again, pods.run(node.pod()))
         log = (node.base / "crispd.log").read_text().rpartition(" serving ")[2]
         assert "does not answer" not in log.partition(" sandbox started ")[0]  # not even that was waited for
-        os.kill(shim_of(slow), signal.SIGCONT)
+        resume_shim(slow)
         assert alive(again, in_slow)
         pid = pid_of(again, in_hung)
         with pytest.raises(grpc.RpcError, match="its shim does"):
@@ -100,11 +100,11 @@ def test_a_container_whose_start_was_cut_off_is_started_while_its_pod_is_still_b
         again.StartContainer(start)
     assert node.process
     node.process.wait()
-    os.kill(shim_of(pod), signal.SIGSTOP)
+    halt_shim(pod)
     with node.start() as again, ThreadPoolExecutor(1) as threads:
         starting = threads.submit(again.StartContainer, start)
         wait_until(lambda: "does not answer" in (node.base / "crispd.log").read_text(), "its recovery is tried")
-        os.kill(shim_of(pod), signal.SIGCONT)
+        resume_shim(pod)
         starting.result()
         assert alive(again, container)
         again.StopContainer(api.StopContainerRequest(container_id=container, timeout=0))
@@ -122,11 +122,11 @@ def test_a_container_whose_start_was_cut_off_is_stopped_at_once_when_it_turns_ou
         again.StartContainer(api.StartContainerRequest(container_id=container))
     assert node.process
     node.process.wait()
-    os.kill(shim_of(pod), signal.SIGSTOP)
+    halt_shim(pod)
     with node.start() as again, ThreadPoolExecutor(1) as threads:
         stopping = threads.submit(again.StopContainer, api.StopContainerRequest(container_id=container, timeout=5))
         wait_until(lambda: "does not answer" in (node.base / "crispd.log").read_text(), "its recovery is tried")
-        os.kill(shim_of(pod), signal.SIGCONT)
+        resume_shim(pod)
         stopping.result()
         assert status(again, container).state != RUNNING
 

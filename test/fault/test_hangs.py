@@ -18,7 +18,7 @@ from core.linux.mount import MNT_DETACH, mount, umount2
 from cri import api
 from rig.cri_client import CriClient
 from rig.node import wait_until
-from rig.processes import shim_of
+from rig.processes import halt_shim, resume_shim
 
 if TYPE_CHECKING:
     from critest.conftest import Pods
@@ -86,7 +86,7 @@ def test_calls_to_a_shim_that_stands_still_fail_by_name_and_hold_up_no_other_pod
     new = pods.create(pod, sandbox, node.container("sleep 1000", "new"))
     running = pods.create(pod, sandbox, node.container("sleep 1000", "running"))
     client.StartContainer(api.StartContainerRequest(container_id=running))
-    os.kill(shim_of(pod), signal.SIGSTOP)
+    halt_shim(pod)
     with ThreadPoolExecutor(4) as threads:
         hanging = [
             threads.submit(method, request, timeout=GRANTED)
@@ -104,7 +104,7 @@ def test_calls_to_a_shim_that_stands_still_fail_by_name_and_hold_up_no_other_pod
             with pytest.raises(grpc.RpcError, match=r"not done .* 'shim \w+' (for|took) ") as caught:
                 call.result()
             assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    os.kill(shim_of(pod), signal.SIGCONT)
+    resume_shim(pod)
     client.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=pod))
     assert status(client, running).exit_code in (137, 143)  # the stop signal has come, late
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,16 @@ def shims_of(sandbox_id: str) -> list[int]:
     """The pids of the shims of a sandbox: one while it lives, none when it is gone."""
     titled = (pid for pid, title in _titles() if title == f"crisp-shim {sandbox_id}")
     return [pid for pid in titled if _name(pid) != "crisp-init"]  # which is a fork of it and shows the same title
+
+
+def halt_shim(sandbox_id: str) -> None:
+    """Let the shim of a sandbox stand still, until `resume_shim`."""
+    os.kill(shim_of(sandbox_id), signal.SIGSTOP)
+
+
+def resume_shim(sandbox_id: str) -> None:
+    """Let it go on."""
+    os.kill(shim_of(sandbox_id), signal.SIGCONT)
 
 
 def zygote_of(daemon: int) -> int | None:
