@@ -40,6 +40,7 @@ MIGRATIONS: Sequence[str] = (
         body BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    "ALTER TABLE record DROP COLUMN state",  # it was `ready` in every row
 )
 
 # Bytes kept for the write-ahead log, so that removing things works on a full disk: SQLite checkpoints it at 1000 pages

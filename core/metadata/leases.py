@@ -16,7 +16,7 @@ from core.errdefs import AlreadyExists, InvalidArgument, NotFound, ResourceExhau
 from core.images.blocking import Blocking
 from core.images.holds import Hold, Holds
 from core.log import get_logger
-from core.metadata.records import Record, RecordState, RecordStore
+from core.metadata.records import Record, RecordStore
 from core.types import Labels
 
 log = get_logger(__name__)
@@ -133,7 +133,7 @@ class Leases:
         await self._hold(lease)
 
     async def _keep(self, lease: Lease) -> None:
-        record = Record(kind=_KIND, id=lease.id, state=RecordState.READY, body=msgspec.json.encode(lease))
+        record = Record(kind=_KIND, id=lease.id, body=msgspec.json.encode(lease))
         await self._blocking(self._records.put, record)
 
     async def _hold(self, lease: Lease) -> None:

@@ -1,30 +1,21 @@
-"""Records: the rows behind sandboxes, containers and network attachments.
+"""Records: the rows behind sandboxes, containers and leases.
 
-A record is a kind, an id, a state and a body that only its owner reads. Write ahead, then act, then commit: the row
-comes first in state `creating`, becomes `ready` when the side effects (all derivable from the id) are done, `removing`
-before they are undone, and is deleted last. `unfinished` states at start tell what a crash interrupted.
+A record is a kind, an id and a body that only its owner reads. It is written when its object is whole and deleted when
+nothing of that is left: what lies on disk without one is the leftover of a crash (ADR 3).
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 
-class RecordState(enum.StrEnum):
-    CREATING = "creating"
-    READY = "ready"
-    REMOVING = "removing"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     kind: str
-    """`sandbox`, `container`, `attachment`, …"""
+    """`sandbox`, `container`, `lease`."""
     id: str
-    state: RecordState
     body: bytes
     version: int = 1
     """Schema of `body`; its owner reads every version up to its own."""

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, Message
 
 from core.errdefs import CrispError, InvalidArgument, NotFound
 from core.log import get_logger
-from core.metadata.records import Record, RecordState, RecordStore
+from core.metadata.records import Record, RecordStore
 from core.steps import step
 from core.types import Labels
 
@@ -69,7 +69,7 @@ class Store(Generic[T]):
         When writing fails a new value is gone again; of a known one memory tells the truth, and the record is old.
         """
         before = self._values.get(value.id)
-        record = Record(kind=self._kind, id=value.id, state=RecordState.READY, body=msgspec.json.encode(value))
+        record = Record(kind=self._kind, id=value.id, body=msgspec.json.encode(value))
         self._remember(value)
         self._tell(before, value)
         return self._written(value.id, before, self._call(lambda: self._records.put(record)))

@@ -3,12 +3,12 @@
 import pytest
 
 from core.metadata.database import Database
-from core.metadata.records import Record, RecordState
+from core.metadata.records import Record
 from core.metadata.sqlite_records import SqliteRecords
 
 
-def record(record_id: str, state: RecordState = RecordState.READY, kind: str = "sandbox", body: bytes = b"x") -> Record:
-    return Record(kind=kind, id=record_id, state=state, body=body)
+def record(record_id: str, kind: str = "sandbox", body: bytes = b"x") -> Record:
+    return Record(kind=kind, id=record_id, body=body)
 
 
 @pytest.fixture(params=["sqlite"])
@@ -35,13 +35,13 @@ def test_a_record_outlives_the_daemon(reopen, durable):
 
 def test_records_come_oldest_first_and_an_update_keeps_its_place(reopen):
     store = reopen()
-    store.put(record("b", RecordState.CREATING))
+    store.put(record("b"))
     store.put(record("a"), record("c"))
-    store.put(record("b", RecordState.READY, body=b"new"))
-    assert [(each.id, each.state, each.body) for each in store.load("sandbox")] == [
-        ("b", RecordState.READY, b"new"),
-        ("a", RecordState.READY, b"x"),
-        ("c", RecordState.READY, b"x"),
+    store.put(record("b", body=b"new"))
+    assert [(each.id, each.body) for each in store.load("sandbox")] == [
+        ("b", b"new"),
+        ("a", b"x"),
+        ("c", b"x"),
     ]
 
 
@@ -60,7 +60,7 @@ def test_deleting_what_is_absent_succeeds(reopen):
 
 def test_a_put_of_several_is_all_or_nothing(reopen):
     store = reopen()
-    wrong = Record(kind="sandbox", id="b", state=RecordState.READY, body=None)  # type: ignore[arg-type]
+    wrong = Record(kind="sandbox", id="b", body=None)  # type: ignore[arg-type]
     with pytest.raises(Exception, match="NOT NULL"):
         store.put(record("a"), wrong)
     assert list(store.load("sandbox")) == []

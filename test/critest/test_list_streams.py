@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from core.metadata.database import Database
-from core.metadata.records import Record, RecordState
+from core.metadata.records import Record
 from core.metadata.sqlite_records import SqliteRecords
 from core.sandbox.controller import Sandbox
 from cri import api
@@ -73,7 +73,6 @@ def fill(base: Path) -> list[tuple[str, str]]:
         Record(
             kind="sandbox" if isinstance(value, PodSandbox) else "container",
             id=value.id,
-            state=RecordState.READY,
             body=msgspec.json.encode(value),
         )
         for value in values

@@ -7,7 +7,7 @@ import pytest
 from core.errdefs import ResourceExhausted
 from core.linux.mount import mount, umount_all
 from core.metadata.database import Database
-from core.metadata.records import Record, RecordState
+from core.metadata.records import Record
 from core.metadata.sqlite_records import SqliteRecords
 
 pytestmark = pytest.mark.root
@@ -36,16 +36,16 @@ def test_on_a_full_disk_rows_can_be_deleted_and_new_ones_are_refused_cleanly(sma
     store = SqliteRecords(database)
     try:
         for number in range(100):
-            store.put(Record(kind="container", id=str(number), state=RecordState.READY, body=b"x" * 4000))
+            store.put(Record(kind="container", id=str(number), body=b"x" * 4000))
         fill(small_disk / "ballast")
         for number in range(50):
-            store.put(Record(kind="container", id=str(number), state=RecordState.REMOVING, body=b"y"))
+            store.put(Record(kind="container", id=str(number), body=b"y"))
             store.delete(("container", str(number)))
         with pytest.raises(ResourceExhausted):
             for number in range(10_000):
-                store.put(Record(kind="container", id=f"new {number}", state=RecordState.READY, body=b"x" * 40_000))
+                store.put(Record(kind="container", id=f"new {number}", body=b"x" * 40_000))
         os.unlink(small_disk / "ballast")
-        store.put(Record(kind="container", id="after", state=RecordState.READY, body=b""))
+        store.put(Record(kind="container", id="after", body=b""))
         assert {record.id for record in store.load("container")} >= {"99", "after"}
     finally:
         database.close()

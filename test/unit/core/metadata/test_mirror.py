@@ -4,12 +4,12 @@ import pytest
 
 from core.metadata.database import Database
 from core.metadata.mirror import MirroredRecords
-from core.metadata.records import Record, RecordState
+from core.metadata.records import Record
 from core.metadata.sqlite_records import SqliteRecords
 
 
 def record(number):
-    return Record(kind="pod", id=f"pod{number}", state=RecordState.READY, body=b"\x00 body %d" % number, version=3)
+    return Record(kind="pod", id=f"pod{number}", body=b"\x00 body %d" % number, version=3)
 
 
 @pytest.fixture
