@@ -42,10 +42,6 @@ def effective(pid: int | str = "self") -> frozenset[str]:
     return _read(pid, b"CapEff:")
 
 
-def bounding(pid: int | str = "self") -> frozenset[str]:
-    return _read(pid, b"CapBnd:")
-
-
 def capset(effective: Iterable[str], permitted: Iterable[str], inheritable: Iterable[str] = ()) -> None:
     """Replace the three sets of the calling thread."""
     sets = [_mask(names) for names in (effective, permitted, inheritable)]

@@ -10,21 +10,12 @@ from dataclasses import dataclass
 
 from core.linux.libc import check, function
 
-RENAME_NOREPLACE = 1
-RENAME_EXCHANGE = 2
-RENAME_WHITEOUT = 4
-
 FALLOC_FL_KEEP_SIZE = 1
-FALLOC_FL_PUNCH_HOLE = 2
 
 FS_TOPDIR_FL = 0x00020000  # linux/fs.h; chattr(1), "T"
 _FS_IOC_GETFLAGS = 0x80086601  # of the 64-bit architectures; the argument is an int all the same
 _FS_IOC_SETFLAGS = 0x40086602
 _INT = struct.Struct("i")
-
-OVERLAYFS_SUPER_MAGIC = 0x794C7630  # linux/magic.h
-TMPFS_MAGIC = 0x01021994
-CGROUP2_SUPER_MAGIC = 0x63677270
 
 
 class _Statfs(ctypes.Structure):
@@ -57,9 +48,6 @@ class Statfs:
 
 _statfs = function("statfs", ctypes.c_char_p, ctypes.POINTER(_Statfs))
 _syncfs = function("syncfs", ctypes.c_int)
-_renameat2 = function(
-    "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
-)
 _fallocate = function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
@@ -91,10 +79,6 @@ def get_flags(fd: int) -> int:
 def set_flags(fd: int, flags: int) -> None:
     """Replace them all."""
     fcntl.ioctl(fd, _FS_IOC_SETFLAGS, _INT.pack(flags))
-
-
-def renameat2(olddirfd: int, oldpath: str, newdirfd: int, newpath: str, flags: int) -> None:
-    check(_renameat2(olddirfd, os.fsencode(oldpath), newdirfd, os.fsencode(newpath), flags), "renameat2", newpath)
 
 
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:

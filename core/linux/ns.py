@@ -10,7 +10,6 @@ from core.linux.fs import statfs
 from core.linux.libc import check, function
 from core.linux.mount import MNT_DETACH, MS_BIND, UMOUNT_NOFOLLOW, mount, umount2
 
-CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
 CLONE_NEWUTS = 0x4000000

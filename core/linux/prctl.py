@@ -7,14 +7,11 @@ import ctypes
 from core.linux.libc import check, function
 
 PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_THP_DISABLE = 41
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 _ulong = ctypes.c_ulong
 _prctl = function("prctl", ctypes.c_int, _ulong, _ulong, _ulong, _ulong)
@@ -32,11 +29,6 @@ def set_child_subreaper(on: bool = True) -> None:
 def set_pdeathsig(signal: int) -> None:
     """Deliver `signal` when the thread that made this process ends; check the parent's pid afterwards."""
     prctl(PR_SET_PDEATHSIG, signal)
-
-
-def set_dumpable(on: bool) -> None:
-    """Off: /proc/<pid> belongs to root and nobody without CAP_SYS_PTRACE attaches."""
-    prctl(PR_SET_DUMPABLE, int(on))
 
 
 def set_name(name: str) -> None:
@@ -58,7 +50,3 @@ def set_thp_disable(on: bool) -> None:
 def capbset_drop(capability: int) -> None:
     """Remove `capability` (a number of `core.linux.cap`) from the bounding set."""
     prctl(PR_CAPBSET_DROP, capability)
-
-
-def cap_ambient_clear_all() -> None:
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)

@@ -48,7 +48,6 @@ class RegistryConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Images(Struct, frozen=True, forbid_unknown_fields=True):
     max_concurrent_downloads: Annotated[int, Meta(ge=1, description="layers fetched at once, per pull")] = 3
-    max_concurrent_unpacks: Annotated[int, Meta(ge=1, description="layers unpacked at once, on the node")] = 4
     pinned: Annotated[list[str], Meta(description="images that the kubelet must not remove; * matches anything")] = (
         field(default_factory=list)
     )

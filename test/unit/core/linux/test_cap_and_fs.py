@@ -16,16 +16,6 @@ def test_statfs_agrees_with_statvfs():
     assert (ours.f_bsize, ours.f_blocks, ours.f_files) == (theirs.f_bsize, theirs.f_blocks, theirs.f_files)
 
 
-def test_rename_without_replacement_keeps_both(tmp_path):
-    for name in "ab":
-        (tmp_path / name).write_text(name)
-    with pytest.raises(FileExistsError) as caught:
-        fs.renameat2(-100, str(tmp_path / "a"), -100, str(tmp_path / "b"), fs.RENAME_NOREPLACE)
-    assert caught.value.filename == str(tmp_path / "b")
-    fs.renameat2(-100, str(tmp_path / "a"), -100, str(tmp_path / "b"), fs.RENAME_EXCHANGE)
-    assert (tmp_path / "a").read_text() == "b"
-
-
 def test_fallocate_reserves_without_growing(tmp_path):
     with open(tmp_path / "f", "wb") as file:
         fs.fallocate(file.fileno(), fs.FALLOC_FL_KEEP_SIZE, 0, 1 << 20)
