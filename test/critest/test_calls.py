@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from cri import api
 from rig.cri_client import CriClient
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -80,7 +81,7 @@ async def test_spans_of_calls_hang_below_the_kubelets(node: Node) -> None:
     async with TestServer(application) as server:
         node.configure(f'[tracing]\nendpoint = "{server.make_url("/v1/traces")}"')
         await asyncio.to_thread(run_traced, node)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             found = [await spans.get() for _ in range(5)]
     assert {span["traceId"] for span in found} == {TRACE}
     assert found[0]["name"] == "RunPodSandbox"

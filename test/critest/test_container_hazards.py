@@ -23,6 +23,7 @@ from cri import api
 from rig.cri_calls import refused, run, status, verbose, wait_exited
 from rig.cri_client import CriClient
 from rig.images import build, busybox, files, layer, push
+from rig.patience import patient
 from rig.registry import running_registry
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def test_an_exec_never_changes_a_program_of_the_node(client: CriClient, node: No
     container = tried(client, node, pods, config_of(node, pulled(client, registry, "exe", tar)))
     programs = [Path(path) for path in ("/usr/bin/crun", os.path.realpath("/proc/self/exe"))]
     before = [hashlib.sha256(path.read_bytes()).hexdigest() for path in programs]
-    request = api.ExecSyncRequest(container_id=container, cmd=["/bin/evil"], timeout=10)
+    request = api.ExecSyncRequest(container_id=container, cmd=["/bin/evil"], timeout=int(patient(10)))
     try:
         assert client.ExecSync(request).exit_code != 0
     except grpc.RpcError as exc:
@@ -243,7 +244,7 @@ def test_output_without_end_costs_no_memory_and_blocks_nobody(client: CriClient,
     with ThreadPoolExecutor(4) as threads:
         flood = "head -c 100000000 /dev/zero; head -c 100000000 /dev/zero >&2; exit 7"
         cmd = ["/bin/sh", "-c", flood]
-        request = api.ExecSyncRequest(container_id=container, cmd=cmd, timeout=60)
+        request = api.ExecSyncRequest(container_id=container, cmd=cmd, timeout=int(patient(60)))
         for reply in threads.map(client.ExecSync, [request] * 4):
             assert reply.exit_code == 7
             assert 0 < reply.ByteSize() <= 16 << 20

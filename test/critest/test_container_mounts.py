@@ -14,6 +14,7 @@ from core.linux.mount import MS_BIND, MS_PRIVATE, MS_SHARED, mount, umount_all
 from cri import api
 from rig.cri_calls import refused, run, status
 from rig.cri_client import CriClient
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -163,7 +164,7 @@ def test_a_host_path_that_does_not_answer_hangs_nobody_else(
     finally:
         os.close(fuse)  # the server dies: whoever waits for it gets an error
         umount_all(str(hung))
-    assert "/d" in waiting.exception(timeout=30).details()
+    assert "/d" in waiting.exception(timeout=patient(30)).details()
     config = with_mounts(node)
     assert pods.create(pod, sandbox, config)
 

@@ -20,6 +20,7 @@ from rig.cri_client import CriClient
 from rig.crispctl import Crispctl, on_terminal, read_until
 from rig.hostile_registry import held_up, hostile_registry
 from rig.images import build, files, layer, sha256
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -71,7 +72,7 @@ def test_an_interrupted_run_stops_its_container_and_removes_it(ctl: Crispctl, no
     assert process.stdout
     assert process.stdout.readline() == b"up\n"
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=patient(30))
     assert process.returncode == 7
     assert ctl.json("pods") == {"items": []}
 
@@ -194,5 +195,5 @@ def test_top_shows_pods_with_their_containers_again_and_again(ctl: Crispctl, pod
     terminal, process = on_terminal(ctl, "stats", "--watch", "0.1")
     read_until(terminal, container[:13].encode())
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=patient(20)) == 0
     terminal.close()

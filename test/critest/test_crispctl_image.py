@@ -13,6 +13,7 @@ from cri import api
 from rig.cri_client import CriClient
 from rig.crispctl import Crispctl
 from rig.node import wait_until
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -57,7 +58,7 @@ def test_archives_of_other_tools_come_in(ctl: Crispctl, node: Node, client: CriC
     archive, before = node.base / "other.tar", image_id(client, node.image)
     source = f"docker://{node.image}"
     copy = ["skopeo", "copy", "--src-tls-verify=false", source, f"{kind}:{archive}:example.com/other:1"]
-    subprocess.run(copy, check=True, capture_output=True, timeout=60)
+    subprocess.run(copy, check=True, capture_output=True, timeout=patient(60))
     remove(client, node)
     assert ctl("image", "import", str(archive)) == "example.com/other:1\n"
     assert image_id(client, "example.com/other:1")[:7] == before[:7] == "sha256:"
@@ -68,7 +69,7 @@ def test_other_tools_read_what_is_exported(ctl: Crispctl, node: Node) -> None:
     ctl("image", "tag", node.image, "example.com/other:1")
     ctl("image", "export", str(archive), node.image, "example.com/other:1")
     for kind in (f"docker-archive:{archive}:{node.image}", f"oci-archive:{archive}:1.36"):
-        subprocess.run(["skopeo", "inspect", kind], check=True, capture_output=True, timeout=60)
+        subprocess.run(["skopeo", "inspect", kind], check=True, capture_output=True, timeout=patient(60))
 
 
 def test_a_tag_moves_from_image_to_image(ctl: Crispctl, node: Node, client: CriClient) -> None:

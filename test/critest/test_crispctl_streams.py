@@ -17,6 +17,7 @@ import pytest
 
 from rig.cri_client import CriClient
 from rig.crispctl import Crispctl, read_until
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -50,7 +51,7 @@ def test_a_shell_on_a_terminal_has_its_size_its_keys_and_its_exit_code(ctl: Cris
         terminal.write(b"sh -c \"echo begi''ns; exec sleep 1000\"\n")
         read_until(terminal, b"begins")  # before, ^C is the shell's: a key like others, or ignored
         terminal.write(b"\x03exit 7\n")
-        assert process.wait(timeout=20) == 7
+        assert process.wait(timeout=patient(20)) == 7
         assert termios.tcgetattr(theirs) == before
         os.close(theirs)
 
@@ -60,7 +61,7 @@ def test_what_is_piped_in_reaches_its_end_and_all_of_it_comes_back(ctl: Crispctl
     data = os.urandom(3 << 20)
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with ctl.start("exec", "-i", container, "sh", "-c", "cat; echo err >&2; exit 3", **streams) as process:
-        out, err = process.communicate(data, timeout=30)
+        out, err = process.communicate(data, timeout=patient(30))
     assert (out == data, err, process.returncode) == (True, b"err\n", 3)
     assert "no/such" in ctl.fails("exec", "-t", container, "/no/such")
 
@@ -71,7 +72,7 @@ def test_attach_shows_what_comes_and_passes_on_what_is_typed(ctl: Crispctl, pods
     _, container = pods.start("", config=config)
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with ctl.start("attach", "-i", "--json", container, **streams) as process:
-        out, _ = process.communicate(b"hello\n", timeout=30)
+        out, _ = process.communicate(b"hello\n", timeout=patient(30))
     assert json.loads(out) == {"stream": "stdout", "text": "got hello\n"}
 
 
@@ -83,7 +84,7 @@ def test_a_port_of_a_pod_is_reached_from_here(ctl: Crispctl, pods: Pods, client:
         assert process.stderr
         where = process.stdout.readline().decode().split()[0]
         for _ in range(2):
-            with urllib.request.urlopen(f"http://{where}/index.html", timeout=20) as answer:
+            with urllib.request.urlopen(f"http://{where}/index.html", timeout=patient(20)) as answer:
                 assert answer.read() == b"hello\n"
         ctl("exec", container, "killall", "httpd")
         process.send_signal(signal.SIGINT)

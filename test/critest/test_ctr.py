@@ -18,6 +18,7 @@ from cri import api
 from rig.cri_client import CriClient
 from rig.images import sha256
 from rig.node import wait_until
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -35,7 +36,7 @@ def ctr(node: Node, client: CriClient) -> Ctr:
     def run(*words: str, namespace: str = "k8s.io", code: int = 0) -> str:
         command = ["ctr", "--address", f"{node.base}/run/crisp.sock", "-n", namespace, *words]
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+            command, check=False, capture_output=True, text=True, timeout=patient(120), stdin=subprocess.DEVNULL
         )
         assert done.returncode == code, done.stderr
         return done.stderr if code else done.stdout
@@ -115,7 +116,7 @@ def test_content_that_is_not_what_its_digest_says_is_refused(ctr: Ctr, node: Nod
     ingest = ["content", "ingest", "--expected-digest", digest, "--expected-size", "3000000"]
     command = ["ctr", "--address", f"{node.base}/run/crisp.sock", "-n", "k8s.io", *ingest, "a"]
     for data, ok in ((b"y" * len(good), False), (good, True)):
-        done = subprocess.run(command, check=False, input=data, capture_output=True, timeout=60)
+        done = subprocess.run(command, check=False, input=data, capture_output=True, timeout=patient(60))
         assert (done.returncode == 0) is ok, done.stderr
         assert (digest in blobs(node)) is ok
     assert len(ctr("content", "active").splitlines()) == 1  # its head
@@ -154,5 +155,5 @@ def test_an_exported_archive_is_what_other_tools_read(ctr: Ctr, node: Node) -> N
         assert "manifest.json" in tar.getnames()
     copied = node.base / "copied"
     copy = ["skopeo", "copy", f"oci-archive:{archive}", f"dir:{copied}"]
-    subprocess.run(copy, check=True, capture_output=True, timeout=60)
+    subprocess.run(copy, check=True, capture_output=True, timeout=patient(60))
     assert (copied / "manifest.json").exists()

@@ -13,6 +13,7 @@ import pytest
 
 from cri import api
 from rig.cri_client import CriClient
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -25,7 +26,7 @@ STOPPED, DELETED = api.CONTAINER_STOPPED_EVENT, api.CONTAINER_DELETED_EVENT
 @contextlib.contextmanager
 def reading(client: CriClient) -> Iterator[Any]:
     """A stream that is there when the block begins."""
-    stream = client.GetContainerEvents(api.GetEventsRequest(), timeout=60)
+    stream = client.GetContainerEvents(api.GetEventsRequest(), timeout=patient(60))
     stream.initial_metadata()
     yield stream
     stream.cancel()

@@ -19,6 +19,7 @@ from rig.cri_client import CriClient
 from rig.images import busybox, push
 from rig.kubectl import Kubectl, attach_url, exec_url
 from rig.node import Node, wait_until
+from rig.patience import patient
 from rig.registry import running_registry
 
 pytestmark = pytest.mark.root
@@ -138,13 +139,13 @@ def test_containers_share_the_namespaces_of_the_root_container(foreign: Foreign,
 def test_exec_sync_tells_output_and_exit_code(foreign: Foreign, client: CriClient) -> None:
     _, container = foreign.start(FOREVER)
     cmd = ["/bin/sh", "-c", "echo out; echo err >&2; exit 5"]
-    reply = client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=cmd, timeout=20))
+    reply = client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=cmd, timeout=int(patient(20))))
     assert (reply.stdout, reply.stderr, reply.exit_code) == (b"out\n", b"err\n", 5)
-    _, words = refused(client.ExecSync, api.ExecSyncRequest(container_id=container, cmd=["/nope"], timeout=20))
+    nope = api.ExecSyncRequest(container_id=container, cmd=["/nope"], timeout=int(patient(20)))
+    _, words = refused(client.ExecSync, nope)
     assert "/nope" in words
-    reply = client.ExecSync(
-        api.ExecSyncRequest(container_id=container, cmd=["/bin/head", "-c", "20000000", "/dev/zero"], timeout=60)
-    )
+    cmd = ["/bin/head", "-c", "20000000", "/dev/zero"]
+    reply = client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=cmd, timeout=int(patient(60))))
     assert 7 << 20 < len(reply.stdout) < 16 << 20
 
 
@@ -161,7 +162,7 @@ def test_stop_sends_the_signal_and_then_kills(foreign: Foreign, client: CriClien
     polite = foreign.add(pod, sandbox, FOREVER, "one")
     deaf = foreign.add(pod, sandbox, "trap '' TERM; sleep 1000", "two")
     wait_until(lambda: "sleep" in run(client, polite, "ps"), "its trap is set")
-    client.StopContainer(api.StopContainerRequest(container_id=polite, timeout=20))
+    client.StopContainer(api.StopContainerRequest(container_id=polite, timeout=int(patient(20))))
     assert (status(client, polite).state, status(client, polite).exit_code) == (EXITED, 3)
     client.StopContainer(api.StopContainerRequest(container_id=deaf, timeout=1))
     assert status(client, deaf).exit_code == 137

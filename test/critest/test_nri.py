@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from core.api import nri_pb2, nri_types_pb2
+from core.linux.cgroup import CgroupLayout
 from cri import api
 from rig.cri_calls import run, wait_exited
 from rig.cri_client import CriClient
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from conftest import Node, Pods
 
 pytestmark = pytest.mark.root
+V1 = "memory" in CgroupLayout.read().controllers
+MEMORY_LIMIT, PIDS_LIMIT = (
+    f"/sys/fs/cgroup/{file}"
+    for file in (("memory/memory.limit_in_bytes", "pids/pids.max") if V1 else ("memory.max", "pids.max"))
+)
 
 
 @pytest.fixture
@@ -130,7 +136,7 @@ def test_a_container_is_as_a_plugin_wants_it(node: Node, client: CriClient, pods
         _, container = pods.start("sleep 100")
     script = (
         "echo $ADDED; cat /extra/there; ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj; echo x > /dev/extra && "
-        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max"
+        f"cat {MEMORY_LIMIT} {PIDS_LIMIT}"
     )
     assert run(client, container, script).split() == ["1", "here77", "88", "900", str(96 << 20), "55"]
     status = client.ContainerStatus(api.ContainerStatusRequest(container_id=container, verbose=True))
@@ -233,7 +239,7 @@ def test_a_plugin_changes_what_the_kubelet_updates(node: Node, client: CriClient
     with plugin(node, {"UpdateContainer": double}):
         _, container = pods.start("sleep 100")
         client.UpdateContainerResources(limit(container, 64 << 20))
-    assert int(run(client, container, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes")) == 128 << 20
+    assert int(run(client, container, f"cat {MEMORY_LIMIT}")) == 128 << 20
 
 
 def test_a_plugin_evicts(node: Node, client: CriClient, pods: Pods) -> None:

@@ -21,6 +21,7 @@ from rig.cri_calls import verbose
 from rig.cri_client import CriClient
 from rig.node import wait_until
 from rig.nri_plugin import FRAME, PIECE, PLUGIN, RUNTIME, NriPlugin, Refused, connected
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -60,7 +61,7 @@ GARBAGE = (
 def test_garbage_is_hung_up_on(node: Node, client: CriClient) -> None:
     for garbage in GARBAGE:
         with connected(path(node)) as connection:
-            connection.settimeout(10)
+            connection.settimeout(patient(10))
             connection.sendall(garbage)
             with contextlib.suppress(ConnectionResetError):  # an end, too
                 assert connection.recv(1) == b""
@@ -69,7 +70,7 @@ def test_garbage_is_hung_up_on(node: Node, client: CriClient) -> None:
 
 def test_who_does_not_register_is_hung_up_on_and_keeps_nobody(node: Node, client: CriClient, pods: Pods) -> None:
     with connected(path(node)) as connection:
-        connection.settimeout(20)
+        connection.settimeout(patient(20))
         pods.start("sleep 100")
         assert connection.recv(1) == b""
     assert "did not register within 2 s" in log(node)
@@ -206,5 +207,5 @@ def test_bytes_one_at_a_time_are_a_plugin_too(node: Node, client: CriClient) -> 
     with connected(path(node)) as connection:
         for byte in PIECE.pack(RUNTIME, len(frame)) + frame:
             connection.send(bytes((byte,)))
-        connection.settimeout(10)
+        connection.settimeout(patient(10))
         assert PIECE.unpack(connection.recv(8))[0] == RUNTIME

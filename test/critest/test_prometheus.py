@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cri import api
 from rig.cri_client import CriClient
 from rig.node import wait_until
+from rig.patience import patient
 from rig.registry import free_port
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def scrape(port: int) -> Samples:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=patient(10)) as response:
         assert response.headers["Content-Type"].startswith("text/plain")
         text = response.read().decode()
     return {

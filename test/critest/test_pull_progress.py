@@ -18,6 +18,7 @@ from cri import api
 from rig.cri_client import CriClient
 from rig.hostile_registry import held_up, hostile_registry
 from rig.images import build, files, layer, sha256
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node
@@ -62,7 +63,7 @@ def subscribe(channel: grpc.aio.Channel) -> grpc.aio.UnaryStreamCall[service.Sub
 
 
 async def until(subscription, condition) -> events.PullProgress:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while True:
             envelope = await subscription.read()
             assert (envelope.topic, envelope.namespace) == ("/images/pull", "k8s.io")

@@ -15,8 +15,10 @@ import pytest
 
 from core.wiring.wiring import OPEN_FILES
 from cri import api
+from rig.cgroups import existing
 from rig.cri_client import CriClient
 from rig.node import wait_until
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -45,7 +47,7 @@ def listed_pods(client: CriClient, **filter_: Any) -> set[str]:
 
 
 def pressure_is_measured(node: Node) -> bool:
-    return any(Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}/cpu.pressure"))
+    return any((place / "cpu.pressure").exists() for place in existing(f"/{node.cgroup}"))
 
 
 def test_a_running_container_tells_every_field(client: CriClient, node: Node, pods: Pods) -> None:
@@ -139,7 +141,7 @@ def test_a_pod_tells_its_network_its_processes_and_its_containers(client: CriCli
     wait_until(lambda: pod_stats_of(client, pod).linux.process.process_count.value == 6, "six processes are counted")
     before = pod_stats_of(client, pod).linux
     ping = ["/bin/ping", "-c", "3", "-i", "0.1", "-s", "1000", "10.90.0.1"]
-    client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=ping, timeout=10))
+    client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=ping, timeout=int(patient(10))))
     found = pod_stats_of(client, pod)
     linux = found.linux
     assert (found.attributes.id, found.attributes.metadata.uid) == (pod, sandbox.metadata.uid)

@@ -44,7 +44,7 @@ from typing import Any
 import grpc
 
 from cri import api
-from rig.cgroups import ensure_cgroups
+from rig.cgroups import ensure_cgroups, remove_cgroups
 from rig.failpoints import failpoints
 from rig.images import BuiltImage, build, busybox, files, layer, push
 from rig.kubelet import EXIT_CODE, LINES, Failure, Kubelet
@@ -186,8 +186,7 @@ class Rig:
         self.client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=self.witness.pod))
         self.client.close()
         self.node.end(signal.SIGTERM)
-        for directory in Path("/sys/fs/cgroup").glob(f"*/{self.node.cgroup}"):
-            directory.rmdir()
+        remove_cgroups(f"/{self.node.cgroup}")
 
 
 def _words(failure: Exception) -> str:

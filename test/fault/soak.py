@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cri import api
-from rig.cgroups import ensure_cgroups
+from rig.cgroups import ensure_cgroups, inside, remove_cgroups
 from rig.images import build, busybox, files, layer, push
 from rig.load import Load, Users
 from rig.memory import private_of
@@ -136,7 +136,7 @@ class Soak:
                     "mounts": Count(things=len(Path("/proc/mounts").read_text().splitlines())),
                     "files in root": Count(things=_files(node.base / "root")),
                     "files in state": Count(things=_files(node.base / "run")),
-                    "cgroups": Count(things=len(list(Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}/*/")))),
+                    "cgroups": Count(things=len(inside(f"/{node.cgroup}"))),
                 }
             )
         print(f"{len(self.counts)}: {self.counts[-1]}", flush=True)
@@ -165,8 +165,7 @@ class Soak:
             self._client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod))
         self._client.close()
         self._node.end(signal.SIGTERM)
-        for directory in Path("/sys/fs/cgroup").glob(f"*/{self._node.cgroup}"):
-            directory.rmdir()
+        remove_cgroups(f"/{self._node.cgroup}")
 
 
 @contextlib.contextmanager

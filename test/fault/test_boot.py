@@ -18,8 +18,10 @@ import grpc
 import pytest
 
 from cri import api
+from rig.cgroups import inside
 from rig.cri_client import CriClient
 from rig.node import wait_until
+from rig.patience import patient
 from rig.processes import halt_shim, is_running, resume_shim, shim_of, zygote_of
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def pod_state(client: CriClient, pod: str) -> int:
 
 
 def alive(client: CriClient, container: str) -> bool:
-    request = api.ExecSyncRequest(container_id=container, cmd=["/bin/echo", "alive"], timeout=10)
+    request = api.ExecSyncRequest(container_id=container, cmd=["/bin/echo", "alive"], timeout=int(patient(10)))
     return bool(client.ExecSync(request).stdout == b"alive\n")
 
 
@@ -191,7 +193,7 @@ def test_after_a_reboot_all_have_ended_and_their_addresses_are_free(client: CriC
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not any(map(is_running, pids)), "as after a reboot")
-    for group in Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}/*/"):
+    for group in inside(f"/{node.cgroup}"):
         group.rmdir()
     empty(node)
     (node.base / "root/boot_id").write_text("another")

@@ -18,6 +18,7 @@ from rig.cgroups import ensure_cgroups, remove_cgroups
 from rig.cri_client import CriClient
 from rig.images import build, busybox, files, layer, push
 from rig.node import Node, wait_until
+from rig.patience import patient
 from rig.registry import running_registry
 
 pytestmark = pytest.mark.root
@@ -121,7 +122,7 @@ def test_on_a_full_disk_the_daemon_starts_lists_stops_and_removes(small: Node, d
     small.end(signal.SIGKILL)
     with small.start() as client:
         assert len(client.ListContainers(api.ListContainersRequest()).containers) == 2
-        probe = api.ExecSyncRequest(container_id=container, cmd=["/bin/echo", "alive"], timeout=10)
+        probe = api.ExecSyncRequest(container_id=container, cmd=["/bin/echo", "alive"], timeout=int(patient(10)))
         if disk.name == "run":  # where an OCI runtime's input is written
             refused(lambda: client.ExecSync(probe))
             refused(lambda: client.RunPodSandbox(api.RunPodSandboxRequest(config=config)))
@@ -149,7 +150,7 @@ def test_a_full_log_disk_keeps_no_container_from_writing_and_ending(small: Node,
         client.StartContainer(api.StartContainerRequest(container_id=container))
         wait_until(lambda: free_space(disk) == 0, "the log has filled the disk")
         ballast.unlink()
-        go = api.ExecSyncRequest(container_id=container, cmd=["/bin/touch", "/tmp/go"], timeout=10)
+        go = api.ExecSyncRequest(container_id=container, cmd=["/bin/touch", "/tmp/go"], timeout=int(patient(10)))
         client.ExecSync(go)
 
         def status() -> Any:

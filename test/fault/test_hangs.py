@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from core.linux.cgroup import CgroupLayout
 from core.linux.mount import MNT_DETACH, mount, umount2
 from cri import api
 from rig.cri_client import CriClient
 from rig.node import wait_until
+from rig.patience import patient
 from rig.processes import halt_shim, resume_shim
 
 if TYPE_CHECKING:
@@ -67,13 +69,24 @@ def test_a_host_path_whose_server_is_dead_fails_its_container_and_holds_up_no_ot
     pods.create(pod, sandbox, config)  # the name is free
 
 
+def freeze(group: str) -> None:
+    layout = CgroupLayout.read()
+    if freezer := layout.controllers.get("freezer"):
+        state = Path(freezer.directory(group), "freezer.state")
+        state.write_text("FROZEN")
+        wait_until(lambda: state.read_text() == "FROZEN\n", "it is frozen")
+        return
+    assert layout.unified
+    place = Path(layout.unified.directory(group))
+    (place / "cgroup.freeze").write_text("1")
+    wait_until(lambda: "frozen 1" in (place / "cgroup.events").read_text(), "it is frozen")
+
+
 def test_a_frozen_container_can_be_stopped(client: CriClient, node: Node, pods: Pods) -> None:
     _, container = pods.start("trap '' TERM; touch /tmp/deaf; while true; do sleep 0.05; done")
     command = ["/bin/sh", "-c", "until test -e /tmp/deaf; do sleep 0.01; done"]
-    client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=command, timeout=20))
-    group = next(Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}/{container}/freezer.state"))
-    group.write_text("FROZEN")
-    wait_until(lambda: group.read_text() == "FROZEN\n", "it is frozen")
+    client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=command, timeout=int(patient(20))))
+    freeze(f"/{node.cgroup}/{container}")
     client.StopContainer(api.StopContainerRequest(container_id=container, timeout=1))
     assert status(client, container).exit_code == 137
 

@@ -12,6 +12,7 @@ import pytest
 
 from rig.cri_client import CriClient
 from rig.node import wait_until
+from rig.patience import patient
 
 if TYPE_CHECKING:
     from rig.node import Node
@@ -25,7 +26,7 @@ def systemd(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.sock
     node.end(signal.SIGTERM)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(str(node.base / "notify"))
-        heard.settimeout(20)
+        heard.settimeout(patient(20))
         monkeypatch.setenv("NOTIFY_SOCKET", str(node.base / "notify"))
         yield heard
 
@@ -41,7 +42,7 @@ def test_systemd_hears_of_a_daemon_as_long_as_cri_answers(
     systemd.settimeout(0.9)
     with pytest.raises(TimeoutError):
         [systemd.recv(100) for _ in range(10)]  # a few are on their way, then there is silence
-    systemd.settimeout(20)
+    systemd.settimeout(patient(20))
     os.rename(node.base / "run/hidden", node.base / "run/crisp.sock")
     assert systemd.recv(100) == b"WATCHDOG=1"
 

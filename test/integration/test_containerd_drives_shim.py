@@ -27,6 +27,7 @@ from rig.cgroups import ensure_cgroups
 from rig.containerd import RUNTIME, Containerd, running_containerd
 from rig.cri_client import CriClient
 from rig.images import busybox, push
+from rig.patience import patient
 from rig.registry import RunningRegistry, running_registry
 
 pytestmark = pytest.mark.root
@@ -126,7 +127,7 @@ def test_a_terminal_shows_what_is_typed(containerd: Containerd) -> None:
     with open(ours, "rb", buffering=0) as terminal:
         while b"got word" not in shown:
             shown += terminal.read(1024)
-        assert process.wait(timeout=20) == 5
+        assert process.wait(timeout=patient(20)) == 5
 
 
 def test_a_task_is_executed_in_paused_killed_and_deleted(containerd: Containerd) -> None:
@@ -154,9 +155,9 @@ async def test_an_exec_without_streams_does_not_get_the_nodes_null_device(contai
     document = {**process("echo dropped; cat; exit 3"), "user": {"uid": 1000, "gid": 1000}}
     request.spec.value = json.dumps(document).encode()
     try:
-        await client.call(TASK, "Exec", request, Empty, timeout=10)
-        await client.call(TASK, "Start", StartRequest(id="null", exec_id="e"), StartResponse, timeout=10)
-        waited = await client.call(TASK, "Wait", WaitRequest(id="null", exec_id="e"), WaitResponse, timeout=10)
+        await client.call(TASK, "Exec", request, Empty, timeout=patient(10))
+        await client.call(TASK, "Start", StartRequest(id="null", exec_id="e"), StartResponse, timeout=patient(10))
+        waited = await client.call(TASK, "Wait", WaitRequest(id="null", exec_id="e"), WaitResponse, timeout=patient(10))
         assert waited.exit_status == 3
         assert os.stat("/dev/null").st_uid != 1000
     finally:
@@ -229,7 +230,8 @@ def test_pods_of_containerds_cri_plugin_have_one_shim_each(containerd: Container
         container = client.CreateContainer(request).container_id
         client.StartContainer(api.StartContainerRequest(container_id=container))
         assert list(shims()) == [pod]
-        executed = client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=["/bin/echo", "in"], timeout=10))
+        echo = api.ExecSyncRequest(container_id=container, cmd=["/bin/echo", "in"], timeout=int(patient(10)))
+        executed = client.ExecSync(echo)
         assert (executed.exit_code, executed.stdout) == (0, b"in\n")
         wait_until(lambda: " stdout F logged\n" in (tmp_path / "main.log").read_text(), "it is logged")
         stats = client.ContainerStats(api.ContainerStatsRequest(container_id=container)).stats

@@ -34,8 +34,9 @@ from core.errdefs import NotFound, Unavailable, Unimplemented
 from core.ttrpc.address import listen
 from core.ttrpc.client import Client
 from core.ttrpc.server import Server
-from rig.bundles import make_bundle
-from rig.cgroups import ensure_cgroups
+from rig.bundles import CGROUP, make_bundle
+from rig.cgroups import ensure_cgroups, remove_cgroups
+from rig.patience import patient
 
 pytestmark = pytest.mark.root
 
@@ -77,12 +78,12 @@ async def client(tmp_path: Path, events: Events) -> AsyncIterator[Client]:
     log = os.open(f"{bundle}/log", os.O_RDWR | os.O_NONBLOCK)  # kept: a shim that nobody listens to gets SIGPIPE
     address = start_shim(bundle, str(tmp_path / "events.sock"))
     client = await Client.connect(address)
-    shim = (await client.call(TASK, "Connect", ConnectRequest(id="c"), ConnectResponse, timeout=10)).shim_pid
+    shim = (await client.call(TASK, "Connect", ConnectRequest(id="c"), ConnectResponse, timeout=patient(10))).shim_pid
     pidfd = os.pidfd_open(shim)
     try:
         yield client
         with contextlib.suppress(Unavailable):  # it may be gone before it has answered
-            await client.call(TASK, "Shutdown", ShutdownRequest(id="c", now=True), Empty, timeout=5)
+            await client.call(TASK, "Shutdown", ShutdownRequest(id="c", now=True), Empty, timeout=patient(5))
         assert await asyncio.to_thread(select.select, [pidfd], [], [], 5) != ([], [], [])
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -90,9 +91,7 @@ async def client(tmp_path: Path, events: Events) -> AsyncIterator[Client]:
         client.close()
         os.close(pidfd)
         os.close(log)
-        for controller in os.listdir("/sys/fs/cgroup"):
-            with contextlib.suppress(OSError):
-                os.rmdir(f"/sys/fs/cgroup/{controller}/crisp-test-{os.getpid()}")
+        remove_cgroups(f"/{CGROUP}")
 
 
 def start_shim(bundle: str, events: str) -> str:
@@ -100,16 +99,16 @@ def start_shim(bundle: str, events: str) -> str:
     command = [SHIM, "-namespace", NAMESPACE, "-id", "c", "-address", "/nowhere", "-publish-binary", "/bin/true"]
     environment = {**os.environ, "TTRPC_ADDRESS": events}
     done = subprocess.run(
-        [*command, "start"], cwd=bundle, env=environment, capture_output=True, check=True, timeout=20
+        [*command, "start"], cwd=bundle, env=environment, capture_output=True, check=True, timeout=patient(20)
     )
     return done.stdout.decode().strip().removeprefix("unix://")
 
 
 async def test_errors_come_through(client: Client) -> None:
     with pytest.raises(NotFound, match="not created"):
-        await client.call(TASK, "State", StateRequest(id="c"), StateResponse, timeout=10)
+        await client.call(TASK, "State", StateRequest(id="c"), StateResponse, timeout=patient(10))
     with pytest.raises(Unimplemented):
-        await client.call(TASK, "Nonsense", StateRequest(id="c"), StateResponse, timeout=10)
+        await client.call(TASK, "Nonsense", StateRequest(id="c"), StateResponse, timeout=patient(10))
 
 
 async def test_a_container_runs_and_its_events_come_in_order(client: Client, events: Events, tmp_path: Path) -> None:
@@ -117,16 +116,16 @@ async def test_a_container_runs_and_its_events_come_in_order(client: Client, eve
     options = runc_options_pb2.Options(binary_name="runc", root=str(tmp_path / "runc"))
     request.options.Pack(options)
     request.options.type_url = "containerd.runc.v1.Options"
-    pid = (await client.call(TASK, "Create", request, CreateTaskResponse, timeout=30)).pid
-    waiting = asyncio.ensure_future(client.call(TASK, "Wait", WaitRequest(id="c"), WaitResponse, timeout=30))
-    started = await client.call(TASK, "Start", StartRequest(id="c"), StartResponse, timeout=30)
+    pid = (await client.call(TASK, "Create", request, CreateTaskResponse, timeout=patient(30))).pid
+    waiting = asyncio.ensure_future(client.call(TASK, "Wait", WaitRequest(id="c"), WaitResponse, timeout=patient(30)))
+    started = await client.call(TASK, "Start", StartRequest(id="c"), StartResponse, timeout=patient(30))
     assert started.pid == pid
     assert (await waiting).exit_status == 9
-    state = await client.call(TASK, "State", StateRequest(id="c"), StateResponse, timeout=10)
+    state = await client.call(TASK, "State", StateRequest(id="c"), StateResponse, timeout=patient(10))
     assert (state.status, state.exit_status) == (task_types_pb2.STOPPED, 9)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         await events.exited.wait()
-    deleted = await client.call(TASK, "Delete", DeleteRequest(id="c"), DeleteResponse, timeout=30)
+    deleted = await client.call(TASK, "Delete", DeleteRequest(id="c"), DeleteResponse, timeout=patient(30))
     assert (deleted.pid, deleted.exit_status) == (pid, 9)
     topics = [topic for topic, _ in events.seen]
     assert topics[:3] == ["/tasks/create", "/tasks/start", "/tasks/exit"]

@@ -17,6 +17,7 @@ from core.tasks.streams import ByteSource
 from core.tasks.tasks import TaskIO
 from core.zygote.process import ZygoteProcess
 from rig.bundles import process
+from rig.patience import patient
 from rig.shim_node import POD, ShimNode, daemon, remove_cgroups, wait_gone
 
 pytestmark = pytest.mark.root
@@ -55,7 +56,7 @@ def fds(pid: int) -> list[str]:
 
 
 async def eventually(condition: Callable[[], bool], what: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while not condition():
             await asyncio.sleep(0.01)  # between looks at the condition
 
@@ -80,7 +81,7 @@ async def attach(node: ShimNode, *, stdin: bool = True, stdout: bool = True, std
 async def read_all(source: ByteSource | None) -> bytes:
     assert source
     data = b""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while piece := await source.read(CHUNK):
             data += piece
     return data
@@ -89,7 +90,7 @@ async def read_all(source: ByteSource | None) -> bytes:
 async def read_until(source: ByteSource | None, wanted: bytes) -> bytes:
     assert source
     data = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while wanted not in data:
             piece = await source.read(CHUNK)
             assert piece, f"ended after {data!r}"
@@ -140,7 +141,7 @@ async def test_what_nobody_wants_to_read_holds_nothing_up(running: ShimNode, ter
     assert (streams.stdout, streams.stderr) == (None, None)
     if streams.stdin:
         await streams.stdin.write(b"\x04")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         assert await streams.wait() == 0
     await streams.close()
 
@@ -212,7 +213,7 @@ async def test_who_lets_go_of_an_exec_ends_it_with_all_it_started(running: ShimN
 
 async def processes(node: ShimNode, condition: Callable[[int], bool]) -> None:
     """Wait until the number of processes in the container is right."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while not condition(len(await node.tasks.pids("pod", "c"))):
             await asyncio.sleep(0.01)  # between looks at the condition
 
@@ -284,7 +285,7 @@ async def test_execs_in_flight_all_end_with_the_container(running: ShimNode) -> 
         finally:
             await streams.close()
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         execs = [asyncio.create_task(run()) for _ in range(EXECS)]
         await asyncio.wait(execs, timeout=0.3)
         await running.tasks.kill("pod", "c", signal.SIGKILL)
@@ -300,7 +301,7 @@ async def test_strangers_are_hung_up_on_though_the_socket_lets_them_in(running: 
     directory.chmod(0o711)
     (directory / "streams.sock").chmod(0o666)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
-        stranger.settimeout(10)
+        stranger.settimeout(patient(10))
         with contextlib.chdir(directory):  # the directories above let nobody in
             os.seteuid(65534)
             try:
@@ -512,7 +513,7 @@ def rss(pid: int) -> int:
 async def read_exactly(source: ByteSource | None, size: int) -> bytes:
     assert source
     data = bytearray()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patient(30)):
         while len(data) < size:
             piece = await source.read(CHUNK)
             assert piece

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 
 from core.linux.cgroup import CgroupLayout
 from core.linux.mount import mount
@@ -23,10 +24,18 @@ def ensure_cgroups() -> None:
         mount("cgroup", _HUGETLB, "cgroup", 0, "hugetlb")
 
 
+def existing(group: str) -> list[Path]:
+    """The directories of `group`, in all hierarchies that have it."""
+    return [place for one in CgroupLayout.read().directories(group) if (place := Path(one)).is_dir()]
+
+
+def inside(group: str) -> list[Path]:
+    """The groups right below `group`, in all hierarchies."""
+    return [child for place in existing(group) for child in place.iterdir() if child.is_dir()]
+
+
 def remove_cgroups(group: str) -> None:
     """Remove `group` from all hierarchies; success when absent. Raises OSError when a container's is left in it."""
-    layout = CgroupLayout.read()
-    hierarchies = {*layout.controllers.values(), *([layout.unified] if layout.unified else [])}
-    for hierarchy in hierarchies:
+    for place in existing(group):
         with contextlib.suppress(FileNotFoundError):
-            os.rmdir(hierarchy.directory(group))
+            place.rmdir()

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rig.patience import patient
+
 RUNTIME = "io.containerd.crisp.v1"
 CONFIG = """version = 2
 root = "{base}/root"
@@ -62,7 +64,7 @@ class Containerd:
     def end(self, signum: int) -> None:
         assert self._process
         self._process.send_signal(signum)
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=patient(30))
 
     def start(self, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(["ctr", "--address", self.cri, *arguments], env=self._environment, **streams)
@@ -70,7 +72,7 @@ class Containerd:
     def run(self, *arguments: str) -> tuple[int, str, str]:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with self.start(*arguments, **streams) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=patient(60))
         return process.returncode, out.decode(), err.decode()
 
     def ctr(self, *arguments: str) -> str:

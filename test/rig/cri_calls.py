@@ -11,6 +11,7 @@ import pytest
 
 from cri import api
 from rig.cri_client import CriClient
+from rig.patience import patient
 
 
 def status(client: CriClient, container: str) -> Any:
@@ -24,7 +25,7 @@ def verbose(client: CriClient, container: str) -> Any:
 
 
 def wait_exited(client: CriClient, container: str) -> Any:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + patient(20)
     while (found := status(client, container)).state != api.ContainerState.CONTAINER_EXITED:
         assert time.monotonic() < deadline, f"still {found.state}"
         time.sleep(0.02)  # between looks at the condition

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rig.node import Node
+from rig.patience import patient
 
 CRISPCTL = Path(sys.executable).parent / "crispctl"
 
@@ -36,7 +37,7 @@ class Crispctl:
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
         with self.start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=patient(60))
         return process.returncode, out.decode(), err.decode()
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
@@ -64,7 +65,7 @@ def on_terminal(ctl: Crispctl, *arguments: str) -> tuple[BinaryIO, subprocess.Po
 
 def read_until(terminal: BinaryIO, wanted: bytes) -> bytes:
     """What comes, colours taken off, until there is `wanted`; all of it, and the terminal closed, for b""."""
-    shown, deadline = b"", time.monotonic() + 20
+    shown, deadline = b"", time.monotonic() + patient(20)
     with contextlib.suppress(OSError):  # EIO: the last process has closed it
         while not (wanted and wanted in shown):
             assert select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0], shown[-2000:]

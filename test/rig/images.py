@@ -20,6 +20,8 @@ import urllib.request
 
 import zstandard
 
+from rig.patience import patient
+
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"
 TYPES = {
@@ -225,7 +227,7 @@ def _call(registry, method, url, data=None, headers=None):
     if registry.credentials:
         secret = base64.b64encode(":".join(registry.credentials).encode()).decode()
         request.add_header("Authorization", f"Basic {secret}")
-    with urllib.request.urlopen(request, timeout=60, context=registry.context()) as response:
+    with urllib.request.urlopen(request, timeout=patient(60), context=registry.context()) as response:
         return response.headers
 
 

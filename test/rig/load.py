@@ -19,6 +19,7 @@ import grpc
 from cri import api
 from rig.cri_client import CriClient
 from rig.node import Node
+from rig.patience import patient
 
 Once = Callable[[], None]
 _CUT_OFF = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -84,7 +85,7 @@ class Users:
         self._other = api.ImageSpec(image=other_image)
 
     def probe(self) -> None:
-        request = api.ExecSyncRequest(container_id=self._any(), cmd=["/bin/echo", "well"], timeout=10)
+        request = api.ExecSyncRequest(container_id=self._any(), cmd=["/bin/echo", "well"], timeout=int(patient(10)))
         reply = self._client.ExecSync(request)
         if (reply.exit_code, reply.stdout) != (0, b"well\n"):
             raise AssertionError(f"probe: {reply}")
@@ -178,7 +179,7 @@ def _connection(host: str, port: int) -> Iterator[socket.socket]:
     """Reset at the end of the block; next to nothing waits in the kernel."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(20)
+        connection.settimeout(patient(20))
         connection.connect((host, port))
         yield connection
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cri import api
+from rig.cgroups import inside
 from rig.cri_client import CriClient
 from rig.node import Node
 
@@ -41,7 +42,7 @@ def strays(node: Node, client: CriClient, before: Baseline) -> list[str]:
         *_content(node) - before.blobs,
         *(line for line in _mounts(node) if not any(id_ in line for id_ in (*pods, *containers))),
         *_unowned_processes(node, before, pods),
-        *(str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{node.cgroup}/*/") if path.name not in containers),
+        *(str(path) for path in inside(f"/{node.cgroup}") if path.name not in containers),
         *_links(len(ready)),
     ]
 
