@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
+from core.linux.cgroup import CgroupLayout
 from cri import api
 from rig.cri_calls import refused, verbose
 from rig.cri_client import CriClient
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from conftest import Node, Pods
 
 pytestmark = pytest.mark.root
-DISK = "/dev/loop0"
-THROTTLE = Path("/sys/fs/cgroup/blkio")
+DISK = next(disk for block in Path("/sys/block").iterdir() if (disk := Path("/dev", block.name)).is_block_device())
 
 
 @pytest.fixture
@@ -32,6 +33,14 @@ def client(node: Node) -> CriClient:
     return node.start()
 
 
+def throttled(group: str) -> str:
+    """What the kernel has of `group`, by device."""
+    layout = CgroupLayout.read()
+    if blkio := layout.controllers.get("blkio"):
+        return Path(blkio.directory(group), "blkio.throttle.read_bps_device").read_text()
+    return Path(layout.directory("io", group), "io.max").read_text()
+
+
 def test_a_pod_names_its_class_of_block_io(client: CriClient, node: Node, pods: Pods) -> None:
     with client:
         sandbox = node.pod()
@@ -40,9 +49,10 @@ def test_a_pod_names_its_class_of_block_io(client: CriClient, node: Node, pods: 
         container = pods.create(pod, sandbox, node.container("sleep 100"))
         client.StartContainer(api.StartContainerRequest(container_id=container))
         group = verbose(client, container)["runtimeSpec"]["linux"]["cgroupsPath"]
-        if THROTTLE.exists():  # cgroup v1
-            read = (THROTTLE / group.lstrip("/") / "blkio.throttle.read_bps_device").read_text()
-            assert read == "7:0 1000000\n"
+        device = os.stat(DISK).st_rdev
+        numbers = f"{os.major(device)}:{os.minor(device)}"
+        [limit] = [words for line in throttled(group).splitlines() if (words := line.split())[0] == numbers]
+        assert limit[1] in ("1000000", "rbps=1000000")
         sandbox.annotations["blockio.resources.beta.kubernetes.io/container.main"] = "fast"
         config = node.container("sleep 100", "other")
         config.annotations["io.kubernetes.cri.blockio-class"] = "fast"
