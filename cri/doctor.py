@@ -9,11 +9,14 @@ from core.errdefs import Unavailable
 from cri import api
 from cri.calls import Calls
 from cri.container.deps import ContainerDeps
+from cri.sandbox.connections import find_disconnected
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.sweep import Leftovers, find_leftovers_now, sweep
 
 PATIENCE = 5.0
 """Seconds for what is being made to be there: a hundred times what a pod takes."""
+CHECKING = 20.0
+"""Seconds for the plugins of all pods together: they take some 10 ms a pod, and crispctl waits."""
 _REPAIR = "crispctl doctor --repair undoes it"
 _ASIDE = ".corrupt-"
 """In the names of files that were set aside because they made no sense."""
@@ -43,6 +46,7 @@ class Doctor:
 
     async def examine(self, request: api.ExamineRequest) -> api.ExamineResponse:
         findings = [*self._degraded(), *self._lost(), *self._slow(), *self._aside()]
+        findings += await self._disconnected()
         try:
             findings += await self._leftovers(repair=request.repair)
         except Unavailable as exc:
@@ -73,6 +77,14 @@ class Doctor:
                 text = f"the shim of {container.name} does not answer: its state is not known"
                 remedy = f"wait, or {_force(container.sandbox_id)}"
                 yield api.Finding(kind="lost", subject=f"container {container.id}", text=text, remedy=remedy)
+
+    async def _disconnected(self) -> list[api.Finding]:
+        found = await find_disconnected(self._sandboxes, CHECKING)
+        remedy = "delete the pod, or mend its network"
+        return [
+            api.Finding(kind="disconnected", subject=f"sandbox {id_}", text=problem, remedy=remedy)
+            for id_, problem in found.items()
+        ]
 
     def _slow(self) -> Iterator[api.Finding]:
         for call in self._calls.under_way():

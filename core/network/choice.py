@@ -44,15 +44,18 @@ class ChosenNetwork:
     def held(self) -> frozenset[str]:
         return self._cni.held() | self._builtin.held()
 
+    async def check(self, pod_id: str) -> None:
+        await (self._holder(pod_id) or self._cni).check(pod_id)
+
     async def collect(self, gone: Collection[str]) -> None:
         await self._cni.collect(gone)
         await self._builtin.collect(gone)
 
     def _choose(self, pod: PodNetwork) -> Network:
-        for network in (self._cni, self._builtin):
-            if network.holds(pod.id):
-                return network
-        return self._cni if self._cni.configured else self._builtin
+        return self._holder(pod.id) or (self._cni if self._cni.configured else self._builtin)
+
+    def _holder(self, pod_id: str) -> Network | None:
+        return next((network for network in (self._cni, self._builtin) if network.holds(pod_id)), None)
 
 
 _fits: type[Network] = ChosenNetwork

@@ -124,7 +124,10 @@ class Netlink:
 
     def index(self, name: str) -> int:
         """Index of interface `name`. Raises OSError(ENODEV)."""
-        answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16s16x", name.encode()))
+        try:
+            answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16s16x", name.encode()))
+        except OSError as exc:
+            raise OSError(exc.errno, f"interface {name}: {exc.strerror}") from exc
         return int(struct.unpack_from("16xi", answer)[0])
 
     def _answer(self, message: Message) -> OSError | None:

@@ -79,5 +79,11 @@ class Network(Protocol):
     def held(self) -> frozenset[str]:
         """The ids of all pods that are attached, or may still be."""
 
+    async def check(self, pod_id: str) -> None:
+        """Return when the pod is attached as `attach` has left it; nothing is changed.
+
+        Raises NotFound when it is not attached, Unavailable or DeadlineExceeded with what is wrong.
+        """
+
     async def collect(self, gone: Collection[str]) -> None:
         """Detach the pods of these ids, which are no more, and CNI GC all but the others that are held."""

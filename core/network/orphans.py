@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
@@ -9,13 +10,45 @@ import signal
 import time
 from collections.abc import Collection, Iterator
 
+from core.errdefs import CrispError
 from core.log import get_logger
+from core.network.blocking import Blocking
 from core.process import GRACE
 
 log = get_logger(__name__)
 
 _MAX_ENVIRONMENT = 2 << 20  # bytes; the kernel takes a quarter of an 8 MiB stack for arguments and environment
 _KILL_WAIT = 5.0  # seconds until a process that SIGKILL does not end, in an uninterruptible call, is left to itself
+
+
+class Orphans:
+    """They hold up the pods that they were called for, and no others."""
+
+    def __init__(self, blocking: Blocking) -> None:
+        self._blocking = blocking
+        self._pods: frozenset[str] = frozenset()
+        self._ending: asyncio.Task[None] | None = None
+
+    def start(self, group: asyncio.TaskGroup, pods: frozenset[str]) -> None:
+        """Begin to end the plugins that an earlier daemon called for one of `pods`. Before we call any."""
+        self._pods = pods
+        self._ending = group.create_task(self._end())
+
+    async def wait_ended(self, pod_id: str) -> None:
+        """Return when none runs for this pod."""
+        if self._ending and pod_id in self._pods:
+            await asyncio.wait([self._ending])
+
+    def close(self) -> None:
+        if self._ending:
+            self._ending.cancel()
+
+    async def _end(self) -> None:
+        try:
+            await self._blocking(end_orphans, self._pods)
+        except CrispError as exc:
+            log.error("plugins of an earlier daemon may still run", error=exc)
+        self._pods = frozenset()
 
 
 def end_orphans(container_ids: Collection[str], grace: float = GRACE) -> None:

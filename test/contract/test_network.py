@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.errdefs import ResourceExhausted
+from core.errdefs import NotFound, ResourceExhausted, Unavailable
 from core.network.netns import inside
 from core.network.network import PortMapping
 from rig.networks import (
@@ -228,3 +228,46 @@ async def test_detach_waits_for_the_attach_of_the_same_pod(node, pods):
 async def test_status_is_ready(node):
     async with node.open() as network:
         assert network.status().ready
+
+
+async def test_a_pod_that_is_attached_checks_out_and_nothing_changes(node, pods):
+    pod = pods.new()
+    async with node.open() as network:
+        result = await network.attach(pod)
+        await network.check(pod.id)
+        assert await network.attach(pod) == result
+        await network.detach(pod)
+        with pytest.raises(NotFound, match=pod.id):
+            await network.check(pod.id)
+
+
+async def test_check_tells_a_pod_that_has_lost_its_interface(node, pods):
+    pod = pods.new()
+    async with node.open() as network:
+        await network.attach(pod)
+        inside(pod.netns, lambda: output("ip", "link", "del", "eth0"))
+        with pytest.raises(Unavailable):
+            await network.check(pod.id)
+        await network.detach(pod)
+    assert node.leftovers() == []
+
+
+async def test_check_tells_a_pod_whose_namespace_is_gone(node, pods):
+    pod = pods.new()
+    async with node.open() as network:
+        await network.attach(pod)
+        pods.end(pod)
+        with pytest.raises(Unavailable, match=r"network namespace .*pod1\.net is not there any more"):
+            await network.check(pod.id)
+        await network.detach(pod)
+    assert node.leftovers() == []
+
+
+async def test_check_tells_a_pod_that_has_lost_its_way_out(node, pods):
+    pod = pods.new()
+    async with node.open() as network:
+        await network.attach(pod)
+        inside(pod.netns, lambda: output("ip", "route", "del", "default"))
+        with pytest.raises(Unavailable):
+            await network.check(pod.id)
+        await network.detach(pod)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.network.netns import inside
 from cri import api
 from rig.cri_client import CriClient
 from rig.crispctl import Crispctl
+from rig.networks import output
 from rig.node import wait_until
 from rig.processes import halt_shim, resume_shim
 
@@ -55,6 +57,15 @@ def test_what_is_being_made_meanwhile_is_nobodys_leftover(ctl: Crispctl, pods: P
         started = [start.result() for start in starts]
     for _, container in started:
         assert ctl("exec", container, "echo", "runs") == "runs\n"
+
+
+def test_a_pod_that_has_lost_its_interface_is_told_and_is_left_alone(ctl: Crispctl, pods: Pods, node: Node) -> None:
+    pod, container = pods.start("sleep 1000")
+    netns = str(node.base / "run/sandboxes" / pod / "ns/net")
+    inside(netns, lambda: output("ip", "link", "del", "eth0"))
+    told = ctl("doctor", "--repair", code=1)
+    assert f"disconnected: sandbox {pod}: " in told
+    assert ctl("exec", container, "echo", "runs") == "runs\n"
 
 
 def test_a_pod_whose_shim_is_stopped_is_told_with_what_is_slow(ctl: Crispctl, pods: Pods) -> None:

@@ -196,6 +196,35 @@ async def test_a_packet_filter_that_was_flushed_comes_back_with_the_next_pod(nod
             await network.detach(pod)
 
 
+async def test_collect_brings_back_what_somebody_removed_for_the_pods_that_run(node, pods):
+    pod = pods.new(ports=(PortMapping(protocol="tcp", container_port=80, host_port=8080),))
+    async with node.open() as network:
+        result = await network.attach(pod)
+        for removal, told in (
+            (("ip", "link", "del", BRIDGE), f"interface {BRIDGE}: No such device"),
+            (("nft", "flush", "ruleset"), f"packet filter {BRIDGE} was removed"),
+        ):
+            output(*removal)
+            with pytest.raises(Unavailable, match=told):
+                await network.check(pod.id)
+            await network.collect(())
+            await network.check(pod.id)
+            assert exchange(pod.netns, 80, "", result.ips[0])
+            assert exchange(pod.netns, 80, "", "10.77.0.1", 8080)
+        await network.detach(pod)
+
+
+async def test_the_next_daemon_makes_the_packet_filter_again_without_a_new_pod(node, pods):
+    pod = pods.new(ports=(PortMapping(protocol="tcp", container_port=80, host_port=8080),))
+    async with node.open() as network:
+        await network.attach(pod)
+    output("nft", "flush", "ruleset")
+    async with node.open() as network:
+        await network.collect(())  # as the daemon does at its start
+        assert exchange(pod.netns, 80, "", "10.77.0.1", 8080)
+        await network.detach(pod)
+
+
 async def test_an_attach_to_a_namespace_that_is_none_leaves_nothing(node, pods, tmp_path):
     pod = replace(pods.new(), netns=str(tmp_path / "missing"))
     async with node.open() as network:

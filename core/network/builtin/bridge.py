@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from core.errdefs import CrispError, DeadlineExceeded, Unavailable
+from core.errdefs import CrispError, DeadlineExceeded, NotFound, Unavailable
 from core.failpoint import failpoint
+from core.linux.ns import is_pinned
 from core.log import get_logger
 from core.network import retries
 from core.network.blocking import Blocking
@@ -110,9 +111,23 @@ class BridgeNetwork:
     def held(self) -> frozenset[str]:
         return frozenset(self._leases)
 
+    async def check(self, pod_id: str) -> None:
+        async with self._turns.of_pod(pod_id):
+            lease = self._leases.get(pod_id)
+            if lease is None or not lease.connected or self._retries.pending(pod_id):
+                raise NotFound(f"pod {pod_id} is not attached to a network")
+            if not is_pinned(lease.netns):
+                raise Unavailable(f"network namespace {lease.netns} is not there any more")
+            await self._blocking(links.check, lease, self._config.bridge)
+            if not self._is_made():
+                raise Unavailable(f"packet filter {self._config.bridge} was removed; the next pod brings it back")
+
     async def collect(self, gone: Collection[str]) -> None:
+        """And bring back what somebody has removed of the bridge and its packet filter."""
         for pod_id in self.held().intersection(gone):
             await self._drop(pod_id)
+        if self._leases:
+            await self._make_bridge()
 
     async def remove_bridge(self) -> None:
         """Leave nothing on the node, unless a pod has a lease. Raises Unavailable."""
@@ -231,7 +246,11 @@ class BridgeNetwork:
     def _make_blocking(self, leases: Sequence[Lease]) -> None:
         links.make_bridge(self._config.bridge, [pool.gateway for pool in self._pools])
         for lease in leases:
-            ports.open_ports(self._config.bridge, lease)
+            try:
+                links.rejoin(lease, self._config.bridge)
+                ports.open_ports(self._config.bridge, lease)
+            except OSError as exc:  # this pod's affair, and not that of the pod which has the bridge made
+                log.warning("pod not connected to the new bridge", sandbox_id=lease.pod_id, error=exc)
 
     async def _run_nft(self, ruleset: str) -> None:
         if self._nft is None:

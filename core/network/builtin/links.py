@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator, Sequence
 
 from core.network.builtin.leases import Lease
 from core.network.netlink import (
+    Address,
     Interface,
     Message,
     Netlink,
@@ -20,7 +22,9 @@ from core.network.netlink import (
     peer,
     set_link,
 )
+from core.network.netns import inside
 
+_ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}  # for documentation: RFC 5737, RFC 3849
 POD_INTERFACE = "eth0"
 _MAC_PREFIX = "0a:58"  # locally administered
 _SYSCTLS = {
@@ -71,6 +75,35 @@ def connect(lease: Lease, bridge: str, addresses: Sequence[Interface], gateways:
             *(new_address(index, address) for address in addresses),
             *(new_default_route(index, gateway.ip) for gateway in gateways),
         )
+
+
+def rejoin(lease: Lease, bridge: str) -> None:
+    """Put the node's end of the pod's veth on `bridge`, which was made anew. Raises OSError."""
+    with Netlink() as node:
+        index = node.index(lease.link)
+        node.request(set_link(f"put {lease.link} on {bridge}", index, [("IFLA_MASTER", node.index(bridge))]))
+        node.request(_hairpin(lease.link, index))
+
+
+def check(lease: Lease, bridge: str) -> None:
+    """Return when the links are there, and the pod has its addresses and its default routes. Raises OSError."""
+    with Netlink() as node:
+        for name in (bridge, lease.link):
+            node.index(name)
+    addresses = [ipaddress.ip_interface(text).ip for text in lease.addresses]
+    inside(lease.netns, lambda: _check_addresses(addresses))
+
+
+def _check_addresses(addresses: Sequence[Address]) -> None:
+    """Nothing is sent: the kernel looks for each address and for a way from it to a host that is not on the bridge."""
+    for address in addresses:
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.bind((str(address), 0))
+                probe.connect((_ELSEWHERE[address.version], 9))
+        except OSError as exc:
+            raise OSError(exc.errno, f"{POD_INTERFACE} of the pod, {address}: {exc.strerror}") from exc
 
 
 def mac(address: Interface) -> str:

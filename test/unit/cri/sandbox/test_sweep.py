@@ -26,6 +26,9 @@ class Network:
     def held(self) -> frozenset[str]:
         return frozenset({"pod"})
 
+    async def check(self, pod_id: str) -> None:
+        raise NotImplementedError
+
     async def collect(self, gone: Collection[str]) -> None:
         self.collected.append(gone)
         if len(self.collected) == 1:
