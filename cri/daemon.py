@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import time
@@ -81,11 +82,19 @@ async def _serve(config: Config, read: Callable[[], Config]) -> None:
         daemon = Daemon(config, core, group, telemetry)
         on_hangup(config, read)
         await daemon.start()
+        spare_the_collector()
         async with exposed(address, telemetry, daemon.present()):
             await wait_signal()
         log.info("stopping")
         notify("STOPPING=1")
         await daemon.stop()
+
+
+def spare_the_collector() -> None:
+    """What there is now stays: walking it costs the garbage collector 20 ms each time that it looks at everything, and
+    under load a sixth of all processor time."""
+    gc.collect()
+    gc.freeze()
 
 
 def on_hangup(config: Config, read: Callable[[], Config]) -> None:
