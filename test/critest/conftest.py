@@ -13,7 +13,7 @@ from cri import api
 from rig.cgroups import ensure_cgroups, remove_cgroups
 from rig.cri_client import CriClient
 from rig.images import busybox, push
-from rig.node import Node, wait_until
+from rig.node import Node
 from rig.registry import running_registry
 
 
@@ -44,7 +44,7 @@ def node(tmp_path: Path, image: str, nri: bool) -> Iterator[Node]:
     with CriClient(str(tmp_path / "run/crisp.sock")) as client:
         for pod in client.ListPodSandbox(api.ListPodSandboxRequest()).items:
             client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod.id))
-    wait_until(lambda: not node.left(), "everything is removed")
+    node.wait_swept()
     node.end(signal.SIGTERM)
     assert "crisptest0" not in [name for _, name in socket.if_nameindex()]
     remove_cgroups(f"/{node.cgroup}")  # the kubelet's to remove

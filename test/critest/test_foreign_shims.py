@@ -123,7 +123,7 @@ def test_a_pod_lives_from_run_to_remove(node: Node, foreign: Foreign, client: Cr
     assert len(shims()) == 1
     client.RemoveContainer(api.RemoveContainerRequest(container_id=container))
     foreign.end(pod)
-    wait_until(lambda: not node.left(), "nothing is left")
+    node.wait_swept()
 
 
 def test_containers_share_the_namespaces_of_the_root_container(foreign: Foreign, client: CriClient) -> None:
@@ -208,7 +208,7 @@ def test_a_daemon_that_was_killed_finds_everything_again(node: Node, foreign: Fo
         numbers = [int(line.split()[-1]) for line in path.read_text().splitlines()]
         assert numbers == list(range(1, len(numbers) + 1))
         Foreign(node, again).end(pod)
-    wait_until(lambda: not node.left(), "nothing is left")
+    node.wait_swept()
 
 
 def test_an_exit_while_no_daemon_runs_is_told_by_the_next(node: Node, foreign: Foreign, client: CriClient) -> None:
@@ -230,7 +230,7 @@ def test_a_shim_that_was_killed_takes_its_pod_along(node: Node, foreign: Foreign
     assert (found.exit_code, found.reason) == (137, "ShimDied")
     wait_until(lambda: state(client, pod) == NOTREADY, "the pod is not ready")
     foreign.end(pod)
-    wait_until(lambda: not node.left(), "nothing is left")
+    node.wait_swept()
 
 
 def test_a_shim_that_was_started_and_not_noted_is_ended(node: Node, foreign: Foreign, client: CriClient) -> None:

@@ -100,7 +100,7 @@ def test_containers_join_the_namespaces_of_the_root_container(node: Node, client
     group = f"/{node.cgroup}/{pod}"
     assert group in Path(f"/proc/{root}/cgroup").read_text(encoding="ascii")
     end(client, pod)
-    wait_until(lambda: not node.left(), "nothing is left")
+    node.wait_swept()
 
 
 def test_a_shared_pid_namespace_is_the_root_containers(node: Node, client: CriClient) -> None:
@@ -132,7 +132,7 @@ def test_the_pod_is_not_ready_when_its_root_container_ends(node: Node, client: C
     wait_until(lambda: state(client, pod) == NOTREADY, "the pod is not ready")
     assert status(client, container).state == RUNNING  # the kubelet's to stop
     end(client, pod)
-    wait_until(lambda: not node.left(), "nothing is left")
+    node.wait_swept()
 
 
 def test_a_daemon_that_was_killed_finds_the_pod_as_it_is(node: Node, client: CriClient) -> None:
@@ -158,7 +158,7 @@ def test_no_crash_on_the_way_leaves_anything(node: Node, client: CriClient) -> N
         node.process.wait()
         assert node.left(), point
         node.start().close()
-        wait_until(lambda: not node.left(), f"nothing is left after {point}")
+        node.wait_swept(f"after {point}")
         node.end(signal.SIGTERM)
 
 

@@ -107,6 +107,10 @@ class Node:
         roots = [str(meta) for meta in self.base.glob("root/snapshots/*/meta.json") if "root-" in meta.read_text()]
         return [*mounts, *objects, *roots, *map(str, self.processes())]
 
+    def wait_swept(self, why: str = "") -> None:
+        """Wait until nothing is left: crispd sweeps and removes in the background."""
+        wait_until(lambda: not self.left(), f"nothing is left {why}")
+
     def processes(self) -> list[int]:
         """Shims and inits that show the id of one of this node's sandboxes."""
         found = []
