@@ -8,23 +8,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.request import getproxies, proxy_bypass
 
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from core.errdefs import Internal, PermissionDenied
+from core.errdefs import Internal, PermissionDenied, Unavailable
 from core.remotes.auth import Login
 from core.remotes.authorizer import Authorizer
 from core.remotes.challenge import parse_challenges
 from core.remotes.failures import Retriable
 from core.remotes.hosts import Host, is_loopback
-from core.remotes.responses import faults, is_success, read_blob, read_limited, refusal
+from core.remotes.ranges import Ranges, Read
+from core.remotes.responses import faults, has_range, is_success, read_blob, read_limited, refusal
 from core.remotes.retry import Limits, Retries
-from core.types import Descriptor
 
 if TYPE_CHECKING:
     import aiohttp
@@ -55,11 +56,13 @@ class HostClient:
         login: Login,
         scope: str,
         limits: Limits,
+        split: Callable[[Read, Read], Ranges],
         is_last: bool,
     ) -> None:
         self._session = session
         self._tls = tls
         self._limits = limits
+        self._split = split
         self._attempts = limits.attempts if is_last else limits.mirror_attempts
         self._authorizer = Authorizer(self._ask_realm, host.base, login, scope)
         self.host = host
@@ -74,21 +77,32 @@ class HostClient:
             except Retriable as exc:
                 await retries.pause(exc)
 
-    async def blob(self, path: str, descriptor: Descriptor, offset: int) -> AsyncGenerator[bytes, None]:
-        """The bytes of `descriptor` from `offset` on, to its very size, going on where a connection broke off.
+    def blob(self, path: str, size: int, offset: int) -> AsyncGenerator[bytes, None]:
+        """The bytes of a blob from `offset` on, to its very size, going on where a connection broke off.
 
-        Raises DataLoss when the host has more or fewer bytes, and CrispError.
+        Close it with `aclosing`. Raises DataLoss when the host has more or fewer bytes, and CrispError.
         """
+        return self._split(partial(self._stream, path, size), partial(self._help, path, size)).read(offset, size)
+
+    async def _stream(self, path: str, size: int, offset: int, end: int) -> AsyncGenerator[bytes, None]:
         retries = Retries(self._limits, self._attempts)
-        while offset < descriptor.size:
+        while offset < end:
             try:
-                async with self._open("GET", path, {"Range": f"bytes={offset}-"} if offset else {}) as response:
-                    async for data in read_blob(response, descriptor, offset):
+                async with self._open("GET", path, _range(offset, end, size)) as response:
+                    async for data in read_blob(response, size, offset):
                         offset += len(data)
                         retries.progressed()
                         yield data
             except Retriable as exc:
                 await retries.pause(exc)
+
+    async def _help(self, path: str, size: int, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """These bytes or none, and without another attempt."""
+        async with self._open("GET", path, _range(start, end, size)) as response:
+            if not has_range(response, start, end):
+                raise Unavailable(f"it does not answer with bytes {start} to {end}")
+            async for data in read_blob(response, size, start):
+                yield data
 
     @contextlib.asynccontextmanager
     async def _open(self, method: str, path: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -156,6 +170,13 @@ class HostClient:
             if is_success(response):
                 return await read_limited(response, MAX_TOKEN_ANSWER)
             raise await refusal(response)
+
+
+def _range(start: int, end: int, size: int) -> dict[str, str]:
+    """RFC 9110, 14.2; none for all of it, which every host understands."""
+    if (start, end) == (0, size):
+        return {}
+    return {"Range": f"bytes={start}-{end - 1 if end < size else ''}"}
 
 
 def _target(url: URL, location: str) -> URL:

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Self
 
@@ -31,6 +32,7 @@ from core.remotes.client import READ_BUFFER, Answer, HostClient
 from core.remotes.failures import Failures
 from core.remotes.hosts import PULL, RESOLVE, Host, load_hosts
 from core.remotes.keychain import Keychain
+from core.remotes.ranges import MAX_HELPERS, Ranges, Splitting
 from core.remotes.reference import Reference
 from core.remotes.retry import Limits
 from core.remotes.tls import TlsContexts
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-MAX_CONNECTIONS = 32  # to one host: some ten pulls at once; a host that stalls must not use up our descriptors
+MAX_CONNECTIONS = 32  # to one host: eight pulls and all helpers; a host that stalls must not use up our descriptors
 USER_AGENT = "crisp"
 ACCEPT = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES, "*/*;q=0.1"))
 _CANONICAL = "sha256"  # OCI image-spec, descriptor.md: what everyone must be able to read
@@ -67,6 +69,7 @@ class Registry:
         executor: Executor,
         keychain: Keychain | None = None,
         limits: Limits | None = None,
+        splitting: Splitting | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
         """`config_path` is the directory of hosts.toml files, "" for none; `executor` reads them. `keychain` has what
@@ -75,6 +78,8 @@ class Registry:
         self._keychain = keychain or Keychain("")
         self._executor = executor
         self._limits = limits or Limits()
+        pool = asyncio.Semaphore(MAX_HELPERS)
+        self._split = partial(Ranges, splitting=splitting or Splitting(), pool=pool)
         self._telemetry = telemetry
         self._tls = TlsContexts()
         self._session: aiohttp.ClientSession | None = None
@@ -104,6 +109,7 @@ class Registry:
                 login=await self._login(credentials, host, reference.path),
                 scope=f"repository:{reference.path}:pull",
                 limits=self._limits,
+                split=self._split,
                 is_last=host is hosts[-1],
             )
             for host in hosts
@@ -169,9 +175,10 @@ class Repository:
         Raises DataLoss when a host has more or fewer bytes; see `resolve`. `Descriptor.urls` are never asked.
         """
         failures = Failures(f"{self._reference}: blob {descriptor.digest}")
+        path = self._path("blobs", descriptor.digest)
         for client in self._able(PULL):
             try:
-                async with aclosing(client.blob(self._path("blobs", descriptor.digest), descriptor, offset)) as body:
+                async with aclosing(client.blob(path, descriptor.size, offset)) as body:
                     self._serving[descriptor.digest] = client.host.base.authority
                     async for data in body:
                         offset += len(data)

@@ -13,7 +13,6 @@ import msgspec
 from core.errdefs import CrispError, DataLoss, Internal, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from core.remotes.failures import Retriable, Unreachable
 from core.remotes.retry import retry_after
-from core.types import Descriptor
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,7 +21,7 @@ MAX_ERROR_BODY = 64 << 10  # bytes; the peers' limit
 _MAX_ERROR_TEXT = 300  # characters of what the host says, which ends up in events of pods
 
 _RETRIABLE = frozenset((408, 425, 429, 500, 502, 503, 504))
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)$")
 _CLASSES: Mapping[int, type[CrispError]] = {401: Unauthenticated, 403: PermissionDenied, 404: NotFound}
 
 
@@ -52,14 +51,18 @@ async def read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def read_blob(response: aiohttp.ClientResponse, descriptor: Descriptor, offset: int) -> AsyncIterator[bytes]:
-    """The blob from `offset` on, whether or not the host does ranges. Raises DataLoss, Retriable (it ends early)."""
-    skip, left = offset - _start(response, descriptor.size, offset), descriptor.size - offset
+async def read_blob(response: aiohttp.ClientResponse, size: int, offset: int) -> AsyncIterator[bytes]:
+    """The blob of `size` bytes from `offset` on, to where the response ends, whether or not the host does ranges.
+
+    Raises DataLoss, Retriable (it ends early).
+    """
+    start, end = _extent(response, size, offset)
+    skip, left = offset - start, end - offset
     async for data in response.content.iter_any():
         fresh = data[skip:] if skip else data
         skip -= len(data) - len(fresh)
         if len(fresh) > left:
-            raise DataLoss(f"it sends more than the {descriptor.size} bytes of the descriptor")
+            raise DataLoss(f"it sends more than the {size} bytes of the descriptor")
         left -= len(fresh)
         if fresh:
             yield fresh
@@ -67,17 +70,25 @@ async def read_blob(response: aiohttp.ClientResponse, descriptor: Descriptor, of
         raise Retriable(f"the transfer ended {left} bytes early")
 
 
-def _start(response: aiohttp.ClientResponse, size: int, offset: int) -> int:
-    """Where in the blob the response starts: at `offset` or at 0 (RFC 9110, 14.4). Raises DataLoss for another blob."""
+def has_range(response: aiohttp.ClientResponse, start: int, end: int) -> bool:
+    """Whether it holds the bytes from `start` to `end` and no others."""
+    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+    return response.status == 206 and bool(match and (int(match[1]), int(match[2]) + 1) == (start, end))
+
+
+def _extent(response: aiohttp.ClientResponse, size: int, offset: int) -> tuple[int, int]:
+    """What the response holds, from `offset` or from 0 (RFC 9110, 14.4). Raises DataLoss when of another blob."""
     if response.status != 206:
         if response.content_length not in (None, size):
             raise DataLoss(f"it has {response.content_length} bytes, and the descriptor says {size}")
-        return 0
+        return 0, size
     text = response.headers.get("Content-Range", "")
     match = _CONTENT_RANGE.match(text)
-    if not match or int(match[1]) != offset or int(match[2]) >= size:
-        raise DataLoss(f"it answers {text[:80]!r} when asked for {offset} to {size - 1}")
-    return offset
+    if not match or int(match[1]) != offset or not offset <= int(match[2]) < size:
+        raise DataLoss(f"it answers {text[:80]!r} when asked for bytes from {offset} on of {size}")
+    if match[3] not in ("*", str(size)):
+        raise DataLoss(f"it has {match[3]} bytes, and the descriptor says {size}")
+    return offset, int(match[2]) + 1
 
 
 async def refusal(response: aiohttp.ClientResponse) -> CrispError:

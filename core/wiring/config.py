@@ -25,5 +25,6 @@ class CoreConfig:
     bridge: str
     subnet: str
     layers_at_once: int
+    ranges_at_once: int
     pinned: tuple[str, ...]
     nri: NriConfig

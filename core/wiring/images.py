@@ -29,6 +29,7 @@ from core.images.verification import ImageVerifier
 from core.metadata.leases import Leases
 from core.metadata.records import RecordStore
 from core.remotes.keychain import Keychain
+from core.remotes.ranges import Splitting
 from core.remotes.registry import Registry
 from core.services.services import ServiceDeps, make_services
 from core.snapshots.snapshotter import Snapshotter, Usage
@@ -86,7 +87,11 @@ async def open_images(
     """All of it, with leases as an earlier daemon left them; `stack` closes it."""
     keychain = Keychain(config.registry_auth)
     registry = Registry(
-        config_path=config.registry_config, executor=filesystem, keychain=keychain, telemetry=telemetry
+        config_path=config.registry_config,
+        executor=filesystem,
+        keychain=keychain,
+        splitting=Splitting(at_once=config.ranges_at_once),
+        telemetry=telemetry,
     )
     holds = Holds()
     ground = _Ground(

@@ -48,6 +48,9 @@ class RegistryConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Images(Struct, frozen=True, forbid_unknown_fields=True):
     max_concurrent_downloads: Annotated[int, Meta(ge=1, description="layers fetched at once, per pull")] = 3
+    max_concurrent_ranges: Annotated[
+        int, Meta(ge=1, description="ranges of a large layer fetched at once while its registry is slow; 1: never")
+    ] = 4
     pinned: Annotated[list[str], Meta(description="images that the kubelet must not remove; * matches anything")] = (
         field(default_factory=list)
     )

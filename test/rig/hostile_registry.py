@@ -11,6 +11,7 @@ A behaviour is `async (registry, request) -> response`, or None to be served as 
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import re
 import socket
 
@@ -91,14 +92,14 @@ class HostileRegistry:
 
 
 def _ranged(request, data):
-    match = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
     if not match:
         return web.Response(body=data)
-    start = int(match[1])
+    start, end = int(match[1]), min(int(match[2] or len(data)) + 1, len(data))
     if start >= len(data):
         return web.Response(status=416)
-    headers = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
-    return web.Response(status=206, body=data[start:], headers=headers)
+    headers = {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"}
+    return web.Response(status=206, body=data[start:end], headers=headers)
 
 
 @contextlib.asynccontextmanager
@@ -162,6 +163,15 @@ def stalled(after=0):
     return behave
 
 
+def silent():
+    """No answer until the test ends."""
+
+    async def behave(registry, _request):
+        await registry.released.wait()
+
+    return behave
+
+
 def held_up(after):
     """Send `after` bytes of the blob, and the rest when the test releases it."""
 
@@ -190,6 +200,37 @@ def endless():
         return response
 
     return behave
+
+
+def together(count):
+    """Answer requests for later ranges when there have been `count` of them."""
+    come, enough = itertools.count(1), asyncio.Event()
+
+    async def behave(_registry, request):
+        if _start(request):
+            if next(come) >= count:
+                enough.set()
+            await enough.wait()
+
+    return behave
+
+
+def once_for_ranges(starts, behaviour):
+    """Do `behaviour` the first time that a range from one of `starts` on is asked for."""
+    left = set(starts)
+
+    async def behave(registry, request):
+        start = _start(request)
+        if start in left:
+            left.remove(start)
+            return await behaviour(registry, request)
+        return None
+
+    return behave
+
+
+def _start(request):
+    return int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
 
 
 def whole_despite_range():

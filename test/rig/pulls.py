@@ -74,6 +74,7 @@ async def pull_rig(
     snapshotter=OverlaySnapshotter,
     images=None,
     limits=QUICK,
+    splitting=None,
     platform=AMD64,
     clock=time.time,
     pinned=(),
@@ -86,7 +87,11 @@ async def pull_rig(
     try:
         with ThreadPoolExecutor(4) as executor:
             async with Registry(
-                config_path=str(certs_d), executor=executor, keychain=Keychain(str(auth_file)), limits=limits
+                config_path=str(certs_d),
+                executor=executor,
+                keychain=Keychain(str(auth_file)),
+                limits=limits,
+                splitting=splitting,
             ) as registry:
                 blocking, holds = Blocking(executor), Holds()
                 collector = Collector(

@@ -142,7 +142,7 @@ _EDIT = st.tuples(st.integers(0, len(HOSTS)), st.integers(0, 12), st.text(max_si
 
 
 @given(st.lists(_EDIT, max_size=4))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_means_hosts_or_is_refused(tmp_path, edits):
     text = HOSTS
     for at, removed, added in edits:
