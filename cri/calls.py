@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, TypedDict
@@ -113,10 +114,12 @@ class Calls:
 
 
 def _patience(rpc: str, request: Any) -> float:
-    """A container may take the time that its stop, or its command, was given."""
+    """A container may take the time that its stop, or its command, was given: any, for the hooks of the kubelet."""
     match rpc:
         case "PullImage":
             return SLOW_PULL
+        case "ExecSync" if not request.timeout:
+            return math.inf
         case "StopContainer" | "ExecSync":
             return SLOW + float(max(0, request.timeout))
     return SLOW

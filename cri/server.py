@@ -213,8 +213,10 @@ async def _write(context: Context, response: Message | bytes, stall: float) -> N
 
 async def _abort(rpc: str, context: Context, exc: Exception) -> NoReturn:
     code, message = status_of(exc)
-    if code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
+    if code is grpc.StatusCode.UNKNOWN:  # nobody planned for it; others name their thing, a command that is absent, say
         log.exception("call failed", error=message)  # noqa: LOG004 - called from the handler
+    elif code is grpc.StatusCode.INTERNAL:
+        log.error("call failed", error=message)
     elif code is grpc.StatusCode.NOT_FOUND and rpc in LOOKUPS:
         log.debug("not found", error=message)
     else:

@@ -71,8 +71,8 @@ class Configuration:
             self.networks, self._wrong, self.configured = (), f"cni plugin not initialized: {exc}", False
         except CrispError as exc:
             self.networks, self._wrong, self.configured = (), f"cni config load failed: {exc}", True
-        if self._wrong not in {"", before}:
-            log.warning("network cannot be loaded", error=self._wrong)
+        if self._wrong not in {"", before}:  # none is no fault: new nodes wait for it, the embedded one does without
+            (log.warning if self.configured else log.info)("network cannot be loaded", error=self._wrong)
 
     async def _ask_plugins(self) -> None:
         before, not_ready = self._not_ready, ""

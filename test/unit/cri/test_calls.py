@@ -84,7 +84,6 @@ def later(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         ("ListContainers", api.ListContainersRequest(), SLOW),
         ("StopContainer", api.StopContainerRequest(container_id="c1", timeout=30), SLOW + 30),
         ("ExecSync", api.ExecSyncRequest(container_id="c1", timeout=10), SLOW + 10),
-        ("ExecSync", api.ExecSyncRequest(container_id="c1"), SLOW),
         ("PullImage", api.PullImageRequest(image=api.ImageSpec(image="busybox:1")), SLOW_PULL),
     ],
 )
@@ -97,3 +96,10 @@ def test_a_call_is_slow_when_it_takes_longer_than_it_was_given(
         assert calls.under_way() == []
         later.append(patience + 1)
         assert calls.under_way() == [call]
+
+
+def test_a_command_without_a_timeout_such_as_a_hook_of_the_kubelet_is_never_slow(later: list[float]) -> None:
+    calls = Calls()
+    with calls.note("ExecSync", api.ExecSyncRequest(container_id="c1")):
+        later.append(1e6)
+        assert calls.under_way() == []

@@ -6,6 +6,7 @@ import time
 import grpc
 import pytest
 
+from core.errdefs import Internal
 from cri import api
 from cri.server import make_server
 
@@ -30,6 +31,12 @@ class Endless:
 
     async def version(self, _request):
         return b""
+
+    async def start_container(self, _request):
+        raise Internal("crun create failed: no such command")
+
+    async def stop_container(self, _request):
+        raise KeyError("a defect of ours")
 
 
 @pytest.fixture
@@ -80,3 +87,11 @@ async def test_calls_wait_for_a_loop_that_is_busy(channel):
     await asyncio.sleep(0)
     time.sleep(0.2)
     assert set(await asyncio.gather(*calls)) == {b""}
+
+
+@pytest.mark.parametrize(("method", "traced"), [("StartContainer", False), ("StopContainer", True)])
+async def test_the_log_has_the_traceback_of_what_nobody_planned_for(channel, caplog, method, traced):
+    with pytest.raises(grpc.aio.AioRpcError):
+        await channel.unary_unary(f"/runtime.v1.RuntimeService/{method}")(b"")
+    failed = [record for record in caplog.records if record.getMessage() == "call failed"]
+    assert [bool(record.exc_info) for record in failed] == [traced]
