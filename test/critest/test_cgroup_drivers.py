@@ -60,13 +60,13 @@ class Driver:
         self.node.sandboxes.add(pod)
         return pod, sandbox
 
-    def start(self, client: CriClient, script: str) -> str:
+    def start(self, client: CriClient, script: str, **limits: Any) -> str:
         """A container of MEMORY bytes and half a processor."""
         pod, sandbox = self.run(client)
         config = self.node.container(script)
         config.linux.security_context.namespace_options.pid = api.NamespaceMode.CONTAINER
-        limits = config.linux.resources
-        limits.memory_limit_in_bytes, limits.cpu_quota, limits.cpu_period = MEMORY, 50_000, 100_000
+        halved = {"memory_limit_in_bytes": MEMORY, "cpu_quota": 50_000, "cpu_period": 100_000}
+        config.linux.resources.CopyFrom(api.LinuxContainerResources(**halved, **limits))
         request = api.CreateContainerRequest(pod_sandbox_id=pod, config=config, sandbox_config=sandbox)
         container = str(client.CreateContainer(request).container_id)
         client.StartContainer(api.StartContainerRequest(container_id=container))
@@ -132,6 +132,27 @@ def test_a_container_lives_in_its_pods_cgroup_and_leaves_none(client: CriClient,
     assert _processes("8001") == []
     client.RemoveContainer(api.RemoveContainerRequest(container_id=container))
     wait_until(lambda: not driver.directories(driver.group(container)), "its cgroup is gone")
+
+
+def test_files_of_version_2_are_as_the_kubelet_says_and_stay_so_when_a_limit_changes(
+    client: CriClient, driver: Driver
+) -> None:
+    """Swap among them: on version 2 the kubelet says how much in no other way."""
+    files = {"memory.swap.max": str(4 * MEMORY), "memory.high": str(MEMORY // 2), "memory.oom.group": "1"}
+    if CgroupLayout.read().mode is not CgroupMode.UNIFIED:
+        with pytest.raises(grpc.RpcError, match="this node has cgroup v1"):
+            driver.start(client, "", unified=files)
+        return
+    container = driver.start(client, "exec sleep 8003", unified=files)
+    (group,) = driver.directories(driver.group(container))
+    assert {name: (group / name).read_text().strip() for name in files} == files
+    limits = api.LinuxContainerResources(memory_limit_in_bytes=2 * MEMORY)
+    client.UpdateContainerResources(api.UpdateContainerResourcesRequest(container_id=container, linux=limits))
+    assert int((group / "memory.max").read_text()) == 2 * MEMORY
+    assert {name: (group / name).read_text().strip() for name in files} == files
+    other = driver.start(client, "exec sleep 8003", memory_swap_limit_in_bytes=MEMORY + 4096)
+    (group,) = driver.directories(driver.group(other))
+    assert (group / "memory.swap.max").read_text() == "4096\n"
 
 
 def test_a_container_that_needs_too_much_memory_is_oom_killed(client: CriClient, driver: Driver) -> None:

@@ -14,6 +14,7 @@ from core.linux.mount import MS_BIND, MS_PRIVATE, MS_SHARED, mount, umount_all
 from cri import api
 from rig.cri_calls import refused, run, status
 from rig.cri_client import CriClient
+from rig.node import wait_until
 from rig.patience import patient
 
 if TYPE_CHECKING:
@@ -65,6 +66,25 @@ def test_links_are_followed_and_the_status_says_what_was_asked(
     assert "Read-only file system" in seen
     assert "noexec" in seen.splitlines()[-1]
     assert list(status(client, container).mounts) == asked
+
+
+def test_what_is_mounted_below_is_read_only_where_that_is_asked_and_the_runtime_can(
+    client: CriClient, node: Node, pods: Pods, shared: Path
+) -> None:
+    def told() -> Any:
+        return next(one.features for one in client.Status(api.StatusRequest()).runtime_handlers if one.name == "")
+
+    (shared / "below").mkdir()
+    mount("below", str(shared / "below"), "tmpfs", 0, "size=64k")
+    asked = [
+        api.Mount(host_path=str(shared), container_path=place, readonly=True, recursive_read_only=place == "/whole")
+        for place in ("/plain", "/whole")
+    ]
+    _, container = pods.start("", config=with_mounts(node, *asked))
+    script = "for at in /plain /plain/below /whole /whole/below; do touch $at/x && echo $at; done"
+    writable = [line for line in run(client, container, script).splitlines() if not line.startswith("touch")]
+    wait_until(lambda: told().user_namespaces, "the runtime has shown what it can")
+    assert writable == ["/plain/below", *([] if told().recursive_read_only_mounts else ["/whole/below"])]
 
 
 def test_a_missing_host_path_becomes_a_directory_and_a_file_in_the_way_is_an_error(

@@ -35,7 +35,7 @@ def wait_exited(client: CriClient, container: str) -> Any:
 def run(client: CriClient, container: str, script: str, timeout: int = 10) -> str:
     """What a shell script in the container prints, both streams."""
     cmd = ["/bin/sh", "-c", f"exec 2>&1; {script}"]
-    reply = client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=cmd, timeout=timeout))
+    reply = client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=cmd, timeout=int(patient(timeout))))
     return str(reply.stdout.decode())
 
 
