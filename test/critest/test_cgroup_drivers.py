@@ -128,6 +128,7 @@ def test_a_container_lives_in_its_pods_cgroup_and_leaves_none(client: CriClient,
     assert int((memory / ("memory.max" if unified else "memory.limit_in_bytes")).read_text()) == MEMORY
     if unified:
         assert (memory / "cpu.max").read_text() == "50000 100000\n"
+        assert (memory / "pids.max").read_text() == "max\n"
     client.StopContainer(api.StopContainerRequest(container_id=container))
     assert _processes("8001") == []
     client.RemoveContainer(api.RemoveContainerRequest(container_id=container))

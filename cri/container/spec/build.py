@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from core.errdefs import InvalidArgument
 from core.oci.cgroups import cgroups_path
-from core.oci.runtime import VERSION, IdMapping, Linux, Mount, Process, Root, Spec
+from core.oci.runtime import VERSION, IdMapping, Linux, Mount, Pids, Process, Root, Spec
 from core.oci.user import User
 from core.sandbox.controller import IdMapping as Line
 from cri.container.spec.annotations import spec_annotations
@@ -60,6 +60,8 @@ def _linux(source: Source, user: User, all_mounts: list[Mount]) -> Linux:
     nodes, rules = devices(source, user, own_dev=not is_mounted(source, "/dev"))
     limits = resources(source.config.linux.resources, source.facts)
     limits["devices"] = rules
+    if source.systemd_cgroup:  # which gives a scope that says nothing DefaultTasksMax: the kubelet limits pods, not it
+        limits["pids"] = Pids(limit=-1)
     if throttled := blockio(source):
         limits["blockIO"] = throttled
     document = Linux(
