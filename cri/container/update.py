@@ -67,8 +67,9 @@ async def _update(
             if score != (old_score := old["process"]["oomScoreAdj"]):
                 undo.push(_set_oom_score, deps, container, old_score)
                 await _set_oom_score(deps, container, score)
-            await deps.tasks.update(container.sandbox_id, container.id, limits)
+            # Pushed before: what an update that fails has told systemd of is only taken back by another one.
             undo.push(deps.tasks.update, container.sandbox_id, container.id, old["linux"]["resources"])
+            await deps.tasks.update(container.sandbox_id, container.id, limits)
         told = api.ContainerResources(linux=in_force(limits, score)).SerializeToString()
         now = deps.containers.find(container.id) or container  # it may have exited meanwhile
         await deps.containers.put(replace(now, resources=told))

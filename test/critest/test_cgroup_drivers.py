@@ -80,6 +80,11 @@ class Driver:
         for group in self.directories(self.parent):
             group.rmdir()
 
+    def innermost(self, container: str) -> Path:
+        """On version 2, the group that the container's processes are in."""
+        (group,) = self.directories(self.group(container))
+        return group / "container" if (group / "container").is_dir() else group
+
     def directories(self, group: str) -> set[Path]:
         """Those of `group` that exist, in all hierarchies."""
         layout = CgroupLayout.read()
@@ -145,15 +150,31 @@ def test_files_of_version_2_are_as_the_kubelet_says_and_stay_so_when_a_limit_cha
             driver.start(client, "", unified=files)
         return
     container = driver.start(client, "exec sleep 8003", unified=files)
-    (group,) = driver.directories(driver.group(container))
+    group = driver.innermost(container)
     assert {name: (group / name).read_text().strip() for name in files} == files
+    (scope,) = driver.directories(driver.group(container))
     limits = api.LinuxContainerResources(memory_limit_in_bytes=2 * MEMORY)
     client.UpdateContainerResources(api.UpdateContainerResourcesRequest(container_id=container, linux=limits))
-    assert int((group / "memory.max").read_text()) == 2 * MEMORY
+    assert {int((place / "memory.max").read_text()) for place in (group, scope)} == {2 * MEMORY}
     assert {name: (group / name).read_text().strip() for name in files} == files
     other = driver.start(client, "exec sleep 8003", memory_swap_limit_in_bytes=MEMORY + 4096)
-    (group,) = driver.directories(driver.group(other))
-    assert (group / "memory.swap.max").read_text() == "4096\n"
+    assert (driver.innermost(other) / "memory.swap.max").read_text() == "4096\n"
+
+
+def test_a_change_that_is_refused_leaves_no_limit_behind_in_any_group(client: CriClient, driver: Driver) -> None:
+    container = driver.start(client, "exec sleep 8004")
+    wanted = api.LinuxContainerResources(memory_limit_in_bytes=MEMORY // 2, cpuset_cpus="4000")
+    with pytest.raises(grpc.RpcError, match="cpuset"):
+        client.UpdateContainerResources(
+            api.UpdateContainerResourcesRequest(container_id=container, linux=wanted)
+        )
+    memory = Path(CgroupLayout.read().directory("memory", driver.group(container)))
+    unified = CgroupLayout.read().mode is CgroupMode.UNIFIED
+    files = memory.rglob("memory.max" if unified else "memory.limit_in_bytes")
+    assert {int(file.read_text()) for file in files} == {MEMORY}
+    if driver.systemd:
+        show = ["systemctl", "show", "--value", "--property=MemoryMax", Path(driver.group(container)).name]
+        assert int(subprocess.run(show, check=True, capture_output=True, timeout=patient(10)).stdout) == MEMORY
 
 
 def test_a_container_that_needs_too_much_memory_is_oom_killed(client: CriClient, driver: Driver) -> None:
