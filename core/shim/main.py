@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import setproctitle
@@ -26,6 +27,7 @@ from core.linux.cgroup import write_file
 from core.linux.pidfd import ProcessIdentity, boot_id
 from core.shim.containers import Containers
 from core.shim.exec_sync import ShimService
+from core.shim.farewell import leave_with_node
 from core.shim.log_counts import LogCounter
 from core.shim.loop import prepared
 from core.shim.publish import Publisher
@@ -76,7 +78,7 @@ def become_shim(sandbox_id: str, oom_score: int) -> None:
     setproctitle.setproctitle(f"crisp-shim {sandbox_id}")
     prctl.set_name("crisp-shim")
     prctl.set_child_subreaper()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd stopping crispd's cgroup must not end pods
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until there is something to end
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     with contextlib.suppress(PermissionError):
         write_file("/proc/self/oom_score_adj", str(oom_score))
@@ -99,6 +101,8 @@ async def serve(sandbox_id: str, directory: str, events: str, namespace: str, li
         server.register(_SANDBOX, sandbox)
         server.register(_SHIM, ShimService(containers))
         reaper.install()
+        leave = partial(leave_with_node, containers, sandbox)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: group.create_task(leave()))
         publishing = group.create_task(publisher.run())
         async with server.serving(listener), StreamsServer(containers).serving(os.path.join(directory, "streams.sock")):
             _save_identity(directory)

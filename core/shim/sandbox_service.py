@@ -113,9 +113,13 @@ class SandboxService:
     async def shutdown_sandbox(
         self, _request: sandbox_pb2.ShutdownSandboxRequest
     ) -> sandbox_pb2.ShutdownSandboxResponse:
+        self.end()
+        return sandbox_pb2.ShutdownSandboxResponse()
+
+    def end(self) -> None:
+        """The sandbox, and with it this process. Idempotent."""
         self._remove()
         self._shutdown()
-        return sandbox_pb2.ShutdownSandboxResponse()
 
     def _remove(self) -> None:
         if self._init:

@@ -10,6 +10,7 @@ import pytest
 
 from core.errdefs import CrispError, DeadlineExceeded, FailedPrecondition, Internal, NotFound, Unavailable
 from core.linux.cgroup import CgroupLayout
+from core.linux.mount import MS_BIND, mount, umount2
 from core.sandbox.controller import NamespaceMode, SandboxSpec
 from core.tasks.tasks import TaskIO, TaskState
 from core.zygote.process import ZygoteProcess
@@ -187,6 +188,29 @@ async def test_a_killed_shim_takes_its_containers_with_it(node: ShimNode) -> Non
     await node.sandboxes.remove("pod")
     assert node.manager.ids() == []
     assert not os.listdir(node.state / "crun")
+
+
+async def test_a_shim_minds_sigterm_only_when_the_node_goes_down_and_ends_after_its_containers(
+    node: ShimNode, tmp_path: Path
+) -> None:
+    sandbox = await node.sandboxes.start(SandboxSpec(id="pod", runtime_handler="", pid=NamespaceMode.POD))
+    shim, name = node.shim(), tmp_path / "comm"
+    first = await node.run("first", "exec sleep 1000")
+    os.kill(shim, signal.SIGTERM)
+    os.kill(first, signal.SIGKILL)
+    await node.wait(lambda: bool(node.exits))
+    second = await node.run("second", "exec sleep 1000")
+    name.write_text("systemd-shutdow\n")
+    mount(str(name), "/proc/1/comm", "", MS_BIND)
+    try:
+        os.kill(shim, signal.SIGTERM)
+        assert (await node.tasks.status("pod", "second")).state is TaskState.RUNNING
+        os.kill(second, signal.SIGKILL)
+        await node.wait(lambda: bool(node.deaths))
+    finally:
+        umount2("/proc/1/comm", 0)
+    assert [exit_.container_id for exit_ in node.exits] == ["first", "second"]
+    await wait_gone([shim, sandbox.pid])
 
 
 async def test_a_killed_shim_takes_the_pods_init_with_it(node: ShimNode) -> None:
