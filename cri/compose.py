@@ -23,6 +23,7 @@ from core.wiring.config import CoreConfig
 from core.wiring.wiring import Core
 from cri import api
 from cri.config.config import Config, Runtime
+from cri.container import status as container_status
 from cri.container.bundles import Bundles
 from cri.container.deps import ContainerDeps
 from cri.container.exits import Exits
@@ -32,9 +33,12 @@ from cri.container.stop import end_containers
 from cri.container.stopping import Stopping
 from cri.container.streams import CriStreams
 from cri.container.volumes import Volumes
+from cri.events.events import Events
+from cri.events.feed import Feed
 from cri.image.deps import ImageDeps
 from cri.node import RUNTIME_NAME, Node, version
 from cri.nri.hooks import Hooks
+from cri.sandbox import status as sandbox_status
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.files import PodFiles
 from cri.sandbox.port_forward import dial
@@ -48,6 +52,7 @@ from cri.store import sandbox as sandbox_store
 from cri.store.container import Container
 from cri.store.locks import Locks
 from cri.store.operations import Operations
+from cri.store.ready import Ready
 from cri.store.sandbox import PodSandbox
 from cri.store.store import Store
 from cri.streaming.deps import StreamingDeps
@@ -133,6 +138,7 @@ def container_deps(config: Config, core: Core, operations: Operations, group: as
     )
     return ContainerDeps(
         containers=containers,
+        statuses=Ready(containers, container_status.status_of),
         sandboxes=sandboxes,
         images=core.images.store,
         verifier=core.images.verifier,
@@ -140,6 +146,7 @@ def container_deps(config: Config, core: Core, operations: Operations, group: as
         bundles=bundles,
         exits=Exits(containers, group),
         stopping=Stopping(),
+        removing=set(),
         operations=operations,
         locks=Locks(),
         nri=Hooks(sandboxes, containers, spec=bundles.spec, executor=core.filesystem, group=group),
@@ -158,6 +165,7 @@ def container_deps(config: Config, core: Core, operations: Operations, group: as
 def sandbox_deps(config: Config, core: Core, containers: ContainerDeps) -> SandboxDeps:
     return SandboxDeps(
         sandboxes=containers.sandboxes,
+        statuses=Ready(containers.sandboxes, sandbox_status.status_of),
         controllers=core.controllers,
         handlers=containers.handlers,
         network=core.network,
@@ -171,6 +179,11 @@ def sandbox_deps(config: Config, core: Core, containers: ContainerDeps) -> Sandb
         new_id=new_id,
         clock=time.time_ns,
     )
+
+
+def events(containers: ContainerDeps, sandboxes: SandboxDeps) -> Events:
+    statuses = sandboxes.statuses, containers.statuses
+    return Events(sandboxes.sandboxes, containers.containers, statuses, time.time_ns, Feed())
 
 
 def stats_deps(config: Config, core: Core, containers: ContainerDeps) -> StatsDeps:

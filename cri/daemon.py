@@ -26,8 +26,6 @@ from cri.calls import Calls
 from cri.config.config import Config
 from cri.container.plugins import PluginRuntime
 from cri.doctor import Doctor
-from cri.events.events import Events
-from cri.events.feed import Feed
 from cri.features import find_features
 from cri.image_service import ImageService
 from cri.notify import notify
@@ -130,7 +128,7 @@ class Daemon:
         self._operations = Operations(group)
         self._containers = compose.container_deps(config, core, self._operations, group)
         self._sandboxes = compose.sandbox_deps(config, core, self._containers)
-        self._events = Events(self._sandboxes.sandboxes, self._containers.containers, time.time_ns, Feed())
+        self._events = compose.events(self._containers, self._sandboxes)
         self._features = {name: api.RuntimeHandlerFeatures() for name in core.controllers}
         self._streaming = StreamingServer(
             compose.streaming_deps(config, self._containers, self._sandboxes), compose.streaming_listen(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from typing import Any
 
-from core.network.network import Network
+from core.network.network import Network, NetworkStatus
 from core.network.podcidr import write_network
 from cri import api
 
@@ -20,6 +21,7 @@ KUBELET_API_VERSION = "0.1.0"
 """VersionResponse.version: the version of the kubelet's own API, which has never been another."""
 
 
+@functools.cache  # it is read from a file
 def version() -> str:
     """Of this release."""
     return distribution_version("crispd")
@@ -60,8 +62,13 @@ class Node:
             status=api.RuntimeStatus(conditions=conditions),
             runtime_handlers=[api.RuntimeHandler(name=name, features=has) for name, has in self.handlers.items()],
             features=api.RuntimeFeatures(supplemental_groups_policy=True, mount_options=True),
-            info={key: json.dumps(value) for key, value in self.info.items()} if request.verbose else None,
+            info=self._info(network) if request.verbose else None,
         )
+
+    def _info(self, network: NetworkStatus) -> dict[str, str]:
+        """The configuration, and what containerd's key tells of CNI's."""
+        shown = {key: json.dumps(value) for key, value in self.info.items()}
+        return {**shown, "lastCNILoadStatus": "OK" if network.ready else network.message}
 
     def runtime_config(self) -> api.RuntimeConfigResponse:
         driver = api.CgroupDriver.SYSTEMD if self.systemd_cgroup else api.CgroupDriver.CGROUPFS

@@ -76,8 +76,8 @@ class RuntimeService:
         await remove_pod_sandbox(self._sandboxes, request.pod_sandbox_id)
         return api.RemovePodSandboxResponse()
 
-    async def pod_sandbox_status(self, request: api.PodSandboxStatusRequest) -> api.PodSandboxStatusResponse:
-        return pod_sandbox_status(self._sandboxes, self._containers.containers, self._calls, request)
+    async def pod_sandbox_status(self, request: api.PodSandboxStatusRequest) -> bytes:
+        return pod_sandbox_status(self._sandboxes, self._containers, self._calls, request)
 
     async def list_pod_sandbox(self, request: api.ListPodSandboxRequest) -> bytes:
         return list_pod_sandboxes(self._sandboxes, request.filter)
@@ -100,7 +100,7 @@ class RuntimeService:
     async def list_containers(self, request: api.ListContainersRequest) -> bytes:
         return list_containers(self._containers, request.filter)
 
-    async def container_status(self, request: api.ContainerStatusRequest) -> api.ContainerStatusResponse:
+    async def container_status(self, request: api.ContainerStatusRequest) -> bytes:
         return container_status(self._containers, request)
 
     async def update_container_resources(

@@ -19,6 +19,7 @@ from cri.nri.hooks import Hooks
 from cri.store.container import Container
 from cri.store.locks import Locks
 from cri.store.operations import Operations
+from cri.store.ready import Ready
 from cri.store.sandbox import PodSandbox
 from cri.store.store import Store
 
@@ -26,6 +27,7 @@ from cri.store.store import Store
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerDeps:
     containers: Store[Container]
+    statuses: Ready[Container]
     sandboxes: Store[PodSandbox]
     images: ImageStore
     verifier: ImageVerifier
@@ -33,6 +35,8 @@ class ContainerDeps:
     bundles: Bundles
     exits: Exits
     stopping: Stopping
+    removing: set[str]
+    """Ids of those that RemoveContainer is at."""
     operations: Operations
     locks: Locks
     nri: Hooks

@@ -28,7 +28,11 @@ async def remove_container(deps: ContainerDeps, container_id: str) -> None:
     async with deps.locks.hold(found.id):
         container = deps.containers.find(found.id)
         if container is not None:
-            await _remove(deps, container)
+            deps.removing.add(container.id)
+            try:
+                await _remove(deps, container)
+            finally:
+                deps.removing.discard(container.id)
 
 
 async def _remove(deps: ContainerDeps, container: Container) -> None:

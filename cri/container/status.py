@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 
-from core.errdefs import NotFound
 from cri import api
-from cri.config.config import Runtime
 from cri.container.deps import ContainerDeps
+from cri.container.info import container_info
 from cri.container.signals import signal_of
-from cri.documents import to_dict
 from cri.store.batches import each, in_batches
 from cri.store.container import Container
 from cri.store.filters import labels_match
+from cri.store.store import frame
 
 
-def container_status(deps: ContainerDeps, request: api.ContainerStatusRequest) -> api.ContainerStatusResponse:
-    """Raises NotFound."""
+def container_status(deps: ContainerDeps, request: api.ContainerStatusRequest) -> bytes:
+    """The serialised ContainerStatusResponse. Raises NotFound."""
     container = deps.containers.get(request.container_id)
-    info = {"info": json.dumps(verbose_info(deps, container))} if request.verbose else None
-    return api.ContainerStatusResponse(status=status_of(container), info=info)
+    status = frame(deps.statuses.of(container))
+    if not request.verbose:
+        return status
+    info = {"info": json.dumps(container_info(deps, container))}
+    return status + api.ContainerStatusResponse(info=info).SerializeToString()
 
 
 def status_of(container: Container) -> api.ContainerStatus:
@@ -62,34 +64,6 @@ def _mounts(container: Container, config: api.ContainerConfig) -> list[api.Mount
         if mount.container_path in references:
             mount.image.image_ref = references[mount.container_path]
     return list(config.mounts)
-
-
-def verbose_info(deps: ContainerDeps, container: Container) -> dict[str, object]:
-    """The keys that containerd's verbose status has, since tools read them."""
-    try:
-        spec = json.loads(deps.bundles.spec(container.id))
-    except NotFound:
-        spec = None
-    pod = deps.sandboxes.find(container.sandbox_id)
-    return {
-        "sandboxID": container.sandbox_id,
-        "pid": container.pid,
-        "removing": False,
-        "snapshotKey": container.id,
-        "snapshotter": deps.bundles.snapshotter_name,
-        **runtime_info(deps.handlers, pod.runtime_handler if pod else ""),
-        "config": to_dict(container.request()),
-        "runtimeSpec": spec,
-    }
-
-
-def runtime_info(handlers: Mapping[str, Runtime], name: str) -> dict[str, object]:
-    """What runs a pod's containers; nothing is known of a handler that has left the configuration."""
-    if name not in handlers:
-        return {"runtimeType": "", "runtimeOptions": None}
-    runtime = handlers[name]
-    options = {"binary_name": runtime.binary, "systemd_cgroup": runtime.systemd_cgroup}
-    return {"runtimeType": runtime.type, "runtimeOptions": options}
 
 
 def list_containers(deps: ContainerDeps, filter_: api.ContainerFilter) -> bytes:

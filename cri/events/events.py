@@ -10,21 +10,29 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 
 from cri import api
-from cri.container.status import status_of as container_status
 from cri.events.feed import Feed
 from cri.events.transitions import Types, of_container, of_sandbox
-from cri.sandbox.status import status_of as sandbox_status
 from cri.store.container import Container
+from cri.store.ready import Ready
 from cri.store.sandbox import PodSandbox
-from cri.store.store import Store
+from cri.store.store import Store, frame
+
+_FIELDS = api.ContainerEventResponse.DESCRIPTOR.fields_by_name
+_POD, _CONTAINERS = _FIELDS["pod_sandbox_status"].number, _FIELDS["containers_statuses"].number
 
 
 class Events:
     def __init__(
-        self, sandboxes: Store[PodSandbox], containers: Store[Container], clock: Callable[[], int], feed: Feed
+        self,
+        sandboxes: Store[PodSandbox],
+        containers: Store[Container],
+        statuses: tuple[Ready[PodSandbox], Ready[Container]],
+        clock: Callable[[], int],
+        feed: Feed,
     ) -> None:
         self._sandboxes = sandboxes
         self._containers = containers
+        self._of_sandbox, self._of_container = statuses
         self._clock = clock
         self._feed = feed
         sandboxes.subscribe(self._on_sandbox)
@@ -59,12 +67,12 @@ class Events:
         """A container whose pod is gone, which only a damaged store can have, has events without statuses."""
         if self._feed.idle or not types:
             return
-        event = api.ContainerEventResponse(container_id=id_)
-        if pod is not None:
-            event.pod_sandbox_status.CopyFrom(sandbox_status(pod))
-            members = (one for one in self._containers.list() if one.sandbox_id == pod.id)
-            event.containers_statuses.extend(map(container_status, members))
+        statuses = self._statuses(pod) if pod is not None else b""
         for kind in types:
-            event.container_event_type = kind
-            event.created_at = self._clock()
-            self._feed.publish(event.SerializeToString())
+            event = api.ContainerEventResponse(container_id=id_, container_event_type=kind, created_at=self._clock())
+            self._feed.publish(event.SerializeToString() + statuses)
+
+    def _statuses(self, pod: PodSandbox) -> bytes:
+        members = [self._of_container.of(one) for one in self._containers.list() if one.sandbox_id == pod.id]
+        of_pod = frame(self._of_sandbox.of(pod), _POD)
+        return b"".join((of_pod, *(frame(status, _CONTAINERS) for status in members)))

@@ -14,6 +14,7 @@ from cri.nri.hooks import Hooks
 from cri.sandbox.files import PodFiles
 from cri.store.locks import Locks
 from cri.store.operations import Operations
+from cri.store.ready import Ready
 from cri.store.sandbox import PodSandbox
 from cri.store.store import Store
 
@@ -21,6 +22,7 @@ from cri.store.store import Store
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxDeps:
     sandboxes: Store[PodSandbox]
+    statuses: Ready[PodSandbox]
     controllers: Mapping[str, SandboxController]
     """By runtime handler; "" is the default one."""
     handlers: Mapping[str, Runtime]

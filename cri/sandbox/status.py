@@ -7,36 +7,31 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 
 from cri import api
 from cri.calls import Calls
-from cri.container.status import runtime_info
-from cri.container.status import status_of as container_status
-from cri.documents import to_dict
+from cri.container.deps import ContainerDeps
 from cri.sandbox.deps import SandboxDeps
+from cri.sandbox.info import sandbox_info
 from cri.store.batches import each, in_batches
 from cri.store.container import Container
 from cri.store.filters import labels_match
 from cri.store.sandbox import PodSandbox
-from cri.store.store import Store
+from cri.store.store import frame
 
-_SUMS = ("overhead", "resources")
+_CONTAINERS = api.PodSandboxStatusResponse.DESCRIPTOR.fields_by_name["containers_statuses"].number
 
 
 def pod_sandbox_status(
-    deps: SandboxDeps, containers: Store[Container], calls: Calls, request: api.PodSandboxStatusRequest
-) -> api.PodSandboxStatusResponse:
-    """The pod and all its containers at one moment, which `timestamp` names; a verbose one also with the last `calls`
-    on it. Raises NotFound."""
+    deps: SandboxDeps, containers: ContainerDeps, calls: Calls, request: api.PodSandboxStatusRequest
+) -> bytes:
+    """The serialised PodSandboxStatusResponse: the pod and all its containers at one moment, which `timestamp` names; a
+    verbose one also with the last `calls` on it. Raises NotFound."""
     pod = deps.sandboxes.get(request.pod_sandbox_id)
-    its = [one for one in containers.list() if one.sandbox_id == pod.id]
-    info = None
+    its = [one for one in containers.containers.list() if one.sandbox_id == pod.id]
+    rest = api.PodSandboxStatusResponse(timestamp=deps.clock())
     if request.verbose:
-        noted = calls.of_pod(pod.id, pod.name, *_images(its))
-        info = {"info": json.dumps(verbose_info(deps, pod)), "calls": json.dumps(noted)}
-    return api.PodSandboxStatusResponse(
-        status=status_of(pod),
-        info=info,
-        containers_statuses=[container_status(one) for one in its],
-        timestamp=deps.clock(),
-    )
+        rest.info["info"] = json.dumps(sandbox_info(deps, pod))
+        rest.info["calls"] = json.dumps(calls.of_pod(pod.id, pod.name, *_images(its)))
+    statuses = [frame(containers.statuses.of(one), _CONTAINERS) for one in its]
+    return b"".join((frame(deps.statuses.of(pod)), *statuses, rest.SerializeToString()))
 
 
 def _images(containers: Iterable[Container]) -> set[str]:
@@ -47,10 +42,11 @@ def _images(containers: Iterable[Container]) -> set[str]:
 
 def status_of(pod: PodSandbox) -> api.PodSandboxStatus:
     config = pod.request()
+    ips = () if pod.stopped else pod.ips  # a stopped one has given its addresses back: they may be another's by now
     network = api.PodSandboxNetworkStatus()
-    if pod.ips:
-        network.ip = pod.ips[0]
-        network.additional_ips.extend(api.PodIP(ip=ip) for ip in pod.ips[1:])
+    if ips:
+        network.ip = ips[0]
+        network.additional_ips.extend(api.PodIP(ip=ip) for ip in ips[1:])
     return api.PodSandboxStatus(
         id=pod.id,
         metadata=config.metadata,
@@ -64,33 +60,6 @@ def status_of(pod: PodSandbox) -> api.PodSandboxStatus:
         annotations=config.annotations,
         runtime_handler=pod.runtime_handler,
     )
-
-
-def verbose_info(deps: SandboxDeps, pod: PodSandbox) -> dict[str, object]:
-    """The keys that containerd's verbose status has, since tools read them."""
-    config = pod.request()
-    runtime = deps.handlers.get(pod.runtime_handler)
-    sums = {name: to_dict(getattr(config.linux, name)) for name in _SUMS if config.linux.HasField(name)}
-    return {
-        "pid": pod.sandbox.pid,
-        "processStatus": "running" if not pod.stopped else "deleted",
-        "netNamespaceClosed": pod.stopped,
-        "image": runtime.infra_image if runtime else "",
-        "runtimeHandler": pod.runtime_handler,
-        **runtime_info(deps.handlers, pod.runtime_handler),
-        "runtimeSpec": _spec(pod, config),
-        "config": to_dict(config),
-        "cniResult": json.loads(pod.network_result) if pod.network_result else None,
-        "namespaces": dict(pod.sandbox.namespaces),
-        "createdAt": pod.created_at,
-        **{name: {"linux": resources} for name, resources in sums.items()},
-    }
-
-
-def _spec(pod: PodSandbox, config: api.PodSandboxConfig) -> dict[str, object]:
-    """A pod without a root container has no OCI spec; this is where scripts look for its network namespace."""
-    namespaces = [{"type": kind, "path": path} for kind, path in pod.sandbox.namespaces.items()]
-    return {"hostname": config.hostname, "linux": {"namespaces": namespaces}}
 
 
 def list_pod_sandboxes(deps: SandboxDeps, filter_: api.PodSandboxFilter) -> bytes:

@@ -176,6 +176,7 @@ def test_verbose_status_has_the_keys_that_tools_read(client: CriClient, pods: Po
         "sandboxID",
         "pid",
         "removing",
+        "privileged",
         "snapshotKey",
         "snapshotter",
         "runtimeType",
@@ -188,9 +189,22 @@ def test_verbose_status_has_the_keys_that_tools_read(client: CriClient, pods: Po
     reply = client.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=pod, verbose=True))
     info = json.loads(reply.info["info"])
     wanted = {"pid", "processStatus", "netNamespaceClosed", "image", "runtimeHandler", "runtimeType", "runtimeOptions"}
-    assert wanted | {"runtimeSpec", "config", "cniResult"} <= set(info)
+    assert wanted | {"runtimeSpec", "config", "cniResult", "sandboxMetadata"} <= set(info)
+    assert info["cniResult"]["Interfaces"]["eth0"]["IPConfigs"][0]["IP"] == reply.status.network.ip
+    assert info["sandboxMetadata"]["Metadata"]["IP"] == reply.status.network.ip
     network = next(one["path"] for one in info["runtimeSpec"]["linux"]["namespaces"] if one["type"] == "network")
     assert os.path.exists(network)
+
+
+def test_a_stopped_pod_has_no_address_and_no_process_any_more(client: CriClient, pods: Pods) -> None:
+    pod, _ = pods.start("sleep 1000")
+    request = api.PodSandboxStatusRequest(pod_sandbox_id=pod, verbose=True)
+    assert client.PodSandboxStatus(request).status.network.ip
+    client.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=pod))
+    reply = client.PodSandboxStatus(request)
+    info = json.loads(reply.info["info"])
+    assert reply.status.network.ip == ""
+    assert (info["pid"], info["processStatus"], info["netNamespaceClosed"]) == (0, "deleted", True)
 
 
 def status_pid(client: CriClient, container: str) -> int:
