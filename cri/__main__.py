@@ -84,7 +84,7 @@ def _load(path: str) -> Config:
 
 
 def _run(path: str) -> None:
-    from cri.daemon import run  # noqa: PLC0415 - only the daemon pays for grpc and pyroute2
+    from cri.process import run  # noqa: PLC0415 - only the daemon pays for grpc and pyroute2
 
     setproctitle.setproctitle("crispd")
     config = _load(path)

@@ -7,13 +7,14 @@ import functools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, TypedDict
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from core.steps import Call, calling
 from cri import api
+from cri.api.call_times import CallTimes, StepTimes
 from cri.store.sandbox import sandbox_name
 
 KEPT = 2048
@@ -24,30 +25,6 @@ SLOW_PULL = 60.0
 """The same of a pull, whose pace the log tells anyway."""
 
 _Key = tuple[str, str, str]
-
-
-class StepTimes(TypedDict):
-    name: str
-    parent: int | None
-    """The index of the step around it."""
-    start: float
-    """Seconds from the start of the call."""
-    seconds: float | None
-    """None while it goes on."""
-
-
-class CallTimes(TypedDict):
-    """A call as JSON shows it."""
-
-    rpc: str
-    object: str
-    """The id of the container or the name of the image, "" for the pod itself."""
-    began: int
-    """Nanoseconds since the epoch."""
-    seconds: float
-    outcome: str
-    """The name of the gRPC status, "" while it is under way."""
-    steps: list[StepTimes]
 
 
 class Calls:

@@ -1,26 +1,20 @@
-"""crispd from configuration to socket: open, recover, serve, end."""
+"""The CRI side of crispd: recover, serve, end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
-import gc
 import os
-import signal
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any
 
 import grpc
 
-from core.errdefs import CrispError, FailedPrecondition
-from core.linux.proc import pss
+from core.errdefs import CrispError
 from core.log import get_logger
 from core.oci import apparmor
 from core.tasks.tasks import TaskExit
 from core.telemetry import SILENT, Telemetry
-from core.wiring.wiring import Core, open_core
+from core.wiring.wiring import Core
 from cri import api, compose, watchdog
 from cri.calls import Calls
 from cri.config.config import Config
@@ -29,15 +23,14 @@ from cri.doctor import Doctor
 from cri.features import find_features
 from cri.image_service import ImageService
 from cri.notify import notify
-from cri.reload import reload
+from cri.present import present
 from cri.runtime_service import RuntimeService
 from cri.sandbox.recover import pod_died, recover, root_ended
 from cri.sandbox.sweep import Leftovers, collect_regularly, find_leftovers, sweep
 from cri.server import make_server
 from cri.store.operations import Operations
 from cri.streaming.server import StreamingServer
-from cri.telemetry.open import Gauges, Present, exposed, make_exporter, make_telemetry
-from cri.telemetry.queues import waiting
+from cri.telemetry.open import Present, make_exporter
 
 log = get_logger(__name__)
 
@@ -47,72 +40,6 @@ GRACE = 10.0
 """Seconds that calls under way get at the end: more than any step that must not be cut off needs."""
 RECOVERY = 0.5
 """Seconds that serving waits for pods to be adopted, so that the first list is right about those whose shim answers."""
-
-
-def run(config: Config, read: Callable[[], Config]) -> None:
-    """Serve until SIGTERM or SIGINT; on SIGHUP `read` the configuration again.
-
-    Raises FailedPrecondition when another crispd has the state directory.
-    """
-    os.umask(0o022)
-    os.makedirs(config.state, mode=0o711, exist_ok=True)
-    with only_one(os.path.join(config.state, "crispd.lock")):
-        asyncio.run(_serve(config, read))
-
-
-@contextlib.contextmanager
-def only_one(path: str) -> Iterator[None]:
-    """Hold the lock file at `path`. Raises FailedPrecondition when another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as exc:
-        raise FailedPrecondition(f"another crispd holds {path}: give this one its own root and state") from exc
-    finally:
-        os.close(descriptor)
-
-
-async def _serve(config: Config, read: Callable[[], Config]) -> None:
-    address = config.metrics.address
-    telemetry = make_telemetry(address)
-    async with open_core(compose.core_config(config), telemetry) as core, asyncio.TaskGroup() as group:
-        daemon = Daemon(config, core, group, telemetry)
-        on_hangup(config, read)
-        await daemon.start()
-        spare_the_collector()
-        async with exposed(address, telemetry, daemon.present()):
-            await wait_signal()
-        log.info("stopping")
-        notify("STOPPING=1")
-        await daemon.stop()
-
-
-def spare_the_collector() -> None:
-    """What there is now stays: walking it costs the garbage collector 20 ms each time that it looks at everything, and
-    under load a sixth of all processor time."""
-    gc.collect()
-    gc.freeze()
-
-
-def on_hangup(config: Config, read: Callable[[], Config]) -> None:
-    """Reload at each SIGHUP from now on, and tell systemd (Type=notify-reload)."""
-
-    def hang_up() -> None:
-        nonlocal config
-        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        config = reload(config, read)
-        notify("READY=1")
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
-
-
-async def wait_signal() -> None:
-    """Return on SIGTERM or SIGINT."""
-    asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    await asked.wait()
 
 
 class Daemon:
@@ -233,36 +160,7 @@ class Daemon:
 
     def present(self) -> Present:
         """What there is now, for whoever watches the node."""
-        core = self._core
-        return Present(gauges=self._gauges(), logged=self._logged, queues=self._queues, problems=core.problems)
-
-    def _logged(self) -> dict[str, int]:
-        counts = self._core.shims.logged()
-        return {"bytes": counts.bytes, "lines": counts.lines, "split": counts.split, "dropped_bytes": counts.dropped}
-
-    def _queues(self) -> dict[str, int]:
-        return {
-            "calls": self._calls.running,
-            "operations": self._operations.running,
-            "metadata": waiting(self._core.metadata),
-            "filesystem": waiting(self._core.filesystem),
-            "events": self._events.pending,
-        }
-
-    def _gauges(self) -> Gauges:
-        containers, core = self._containers, self._core
-        return {
-            "crisp_pods_ready": ("Ready pods.", lambda: sum(not pod.stopped for pod in containers.sandboxes.list())),
-            "crisp_containers_running": (
-                "Running containers.",
-                lambda: sum(container.running for container in containers.containers.list()),
-            ),
-            "crisp_containers": ("Containers in all states.", lambda: len(containers.containers.list())),
-            "crisp_images": ("Images.", lambda: len(core.images.store.list())),
-            "crisp_shims": ("Shims that run.", lambda: core.shims.running),
-            "crisp_shims_memory_bytes": ("Memory of shims, shared in part.", lambda: pss(core.shims.pids())),
-            "crisp_network_ready": ("Whether pods get a network.", lambda: core.network.status().ready),
-        }
+        return present(self._core, self._containers, self._calls, self._events)
 
     def _on_task_exit(self, exit_: TaskExit) -> None:
         if self._sandboxes.sandboxes.find(exit_.container_id) is not None:  # a pod's root container has the pod's id

@@ -18,7 +18,7 @@ from core.shims.shim import Shim
 from core.tasks.container_io import ContainerIO
 from core.tasks.fifo_attach import FifoAttach
 from core.tasks.fifo_exec import FifoExec
-from core.tasks.sides import Side
+from core.tasks.shim_kind import ShimKind
 from core.tasks.streams import ByteSource
 from core.tasks.tasks import ExecResult, TaskIO
 from core.types import Mount
@@ -106,7 +106,7 @@ class ForeignShims:
             raise FailedPrecondition(f"container {container_id} has no streams: it does not run") from None
 
 
-_fits: type[Side] = ForeignShims
+_fits: type[ShimKind] = ForeignShims
 
 
 def _create_request(

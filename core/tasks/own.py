@@ -11,8 +11,8 @@ from core.api.crisp_shim_pb2 import ExecSyncRequest, OpenStreams
 from core.errdefs import DeadlineExceeded
 from core.shims.shim import Shim
 from core.tasks.messages import collect, create_request
+from core.tasks.shim_kind import ShimKind
 from core.tasks.shim_streams import ShimExec, ShimStreams
-from core.tasks.sides import Side
 from core.tasks.tasks import ExecResult, TaskIO
 from core.types import Mount
 
@@ -76,4 +76,4 @@ class OwnShims:
         """It has."""
 
 
-_fits: type[Side] = OwnShims
+_fits: type[ShimKind] = OwnShims

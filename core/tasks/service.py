@@ -1,4 +1,4 @@
-"""Tasks in shims. What only our own do, and how others do without, is told by `sides`."""
+"""Tasks in shims. What only our own do, and how others do without, is told by `shim_kind`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from core.tasks.foreign import ForeignShims
 from core.tasks.limits import SavedLimits
 from core.tasks.messages import exit_of, status_of
 from core.tasks.own import OwnShims
+from core.tasks.shim_kind import ShimKind
 from core.tasks.shim_streams import DRAIN
-from core.tasks.sides import Side
 from core.tasks.streams import ExecStreams, Streams
 from core.tasks.tasks import ExecResult, OnExit, TaskExit, TaskIO, Tasks, TaskStatus
 from core.ttrpc.address import listen
@@ -62,14 +62,14 @@ class ShimTasks:
     async def create(
         self, sandbox_id: str, container_id: str, bundle: str, *, rootfs: Sequence[Mount] = (), io: TaskIO
     ) -> int:
-        shim, side = self._shim(sandbox_id)
+        shim, kind = self._shim(sandbox_id)
         await shim.client()
         earlier = self._exits.forget(container_id)
         shim.directory.add_container(container_id, bundle)
         failpoint("task.create.noted")
         self._exits.expect(container_id, bundle)
         try:
-            pid = await side.create(shim, container_id, bundle, rootfs, io)
+            pid = await kind.create(shim, container_id, bundle, rootfs, io)
         except BaseException as exc:
             self._exits.forget(container_id)
             self._exits.restore(container_id, earlier)  # AlreadyExists, for one, does not end what exists
@@ -96,21 +96,21 @@ class ShimTasks:
     async def exec_sync(
         self, sandbox_id: str, container_id: str, process: dict[str, Any], *, timeout: float, limit: int
     ) -> ExecResult:
-        shim, side = self._shim(sandbox_id)
+        shim, kind = self._shim(sandbox_id)
         with step("shim ExecSync"):
-            return await side.exec_sync(shim, container_id, process, timeout=timeout, limit=limit)
+            return await kind.exec_sync(shim, container_id, process, timeout=timeout, limit=limit)
 
     async def exec(
         self, sandbox_id: str, container_id: str, process: dict[str, Any], *, stdin: bool, stdout: bool, stderr: bool
     ) -> ExecStreams:
-        shim, side = self._shim(sandbox_id)
-        return await side.exec(shim, container_id, process, stdin=stdin, stdout=stdout, stderr=stderr)
+        shim, kind = self._shim(sandbox_id)
+        return await kind.exec(shim, container_id, process, stdin=stdin, stdout=stdout, stderr=stderr)
 
     async def attach(
         self, sandbox_id: str, container_id: str, *, stdin: bool, stdout: bool, stderr: bool
     ) -> Streams:
-        shim, side = self._shim(sandbox_id)
-        return await side.attach(shim, container_id, stdin=stdin, stdout=stdout, stderr=stderr)
+        shim, kind = self._shim(sandbox_id)
+        return await kind.attach(shim, container_id, stdin=stdin, stdout=stdout, stderr=stderr)
 
     async def update(self, sandbox_id: str, container_id: str, resources: dict[str, Any]) -> None:
         request = UpdateTaskRequest(id=container_id)
@@ -125,8 +125,8 @@ class ShimTasks:
             raise
 
     async def reopen_log(self, sandbox_id: str, container_id: str) -> None:
-        shim, side = self._shim(sandbox_id)
-        await side.reopen_log(shim, container_id)
+        shim, kind = self._shim(sandbox_id)
+        await kind.reopen_log(shim, container_id)
 
     async def delete(self, sandbox_id: str, container_id: str) -> TaskExit | None:
         try:
@@ -138,7 +138,7 @@ class ShimTasks:
         exit_ = await self._delete(await shim.client(), container_id) if shim else None
         failpoint("task.delete.deleted")
         if shim:
-            self._side(shim).forget(shim, container_id)
+            self._kind(shim).forget(shim, container_id)
         self._exits.forget(container_id)
         self._manager.directory(sandbox_id).forget_container(container_id)
         return exit_
@@ -177,12 +177,12 @@ class ShimTasks:
 
     async def _adopt_task(self, shim: Shim, container_id: str, bundle: str) -> None:
         self._exits.expect_earlier(container_id, bundle)  # first: an event may overtake the reply
-        self._side(shim).adopt(shim, container_id)
+        self._kind(shim).adopt(shim, container_id)
         with contextlib.suppress(NotFound):  # its creation failed, or has not come to the shim yet
             status = await status_of(await shim.client(), container_id, bundle)
             self._exits.identify(container_id, status.pid)
             if status.exit:
-                await self._side(shim).settle(container_id)
+                await self._kind(shim).settle(container_id)
                 self._exits.tell(status.exit)
 
     def _tell_recorded(self, sandbox_id: str) -> None:
@@ -194,12 +194,12 @@ class ShimTasks:
                 self._exits.identify(container_id, exit_.pid)
                 self._exits.tell(exit_)
 
-    def _shim(self, sandbox_id: str) -> tuple[Shim, Side]:
+    def _shim(self, sandbox_id: str) -> tuple[Shim, ShimKind]:
         """Raises Unavailable."""
         shim = self._manager.get(sandbox_id)
-        return shim, self._side(shim)
+        return shim, self._kind(shim)
 
-    def _side(self, shim: Shim) -> Side:
+    def _kind(self, shim: Shim) -> ShimKind:
         return self._foreign if shim.runtime.shim else self._own
 
     async def _client(self, sandbox_id: str) -> ShimClient:

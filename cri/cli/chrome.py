@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cri.cli.calls import Call, seconds_of
+from cri.api.call_times import CallTimes
+from cri.cli.calls import seconds_of
 
 _ROUNDING = 1e-7
 """Seconds by which a step may seem to end after the step around it: what a double leaves of a day in nanoseconds."""
 
 
-def chrome_trace(calls: Sequence[Call]) -> dict[str, Any]:
+def chrome_trace(calls: Sequence[CallTimes]) -> dict[str, Any]:
     """Times are microseconds since the epoch."""
     events = [event for number, call in enumerate(calls, 1) for event in _events(number, call)]
     return {"displayTimeUnit": "ms", "traceEvents": events}
 
 
-def _events(process: int, call: Call) -> Iterator[dict[str, Any]]:
+def _events(process: int, call: CallTimes) -> Iterator[dict[str, Any]]:
     title = f"{call['rpc']} {call['object']}".strip()
     yield {"ph": "M", "name": "process_name", "pid": process, "tid": 0, "args": {"name": title}}
 

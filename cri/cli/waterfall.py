@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from cri.cli.calls import Call, Step, extent, seconds_of
+from cri.api.call_times import CallTimes, StepTimes
+from cri.cli.calls import extent, seconds_of
 from cri.cli.output import printable, short
 
 NAMES = 36
@@ -18,7 +19,7 @@ _STYLES = ("bold", "cyan", "blue")
 """By depth; what is deeper is as the last."""
 
 
-def waterfall(calls: Sequence[Call], width: int) -> Iterator[Text]:
+def waterfall(calls: Sequence[CallTimes], width: int) -> Iterator[Text]:
     """A line for each call and for each of its steps, with a bar where it ran; `width` in columns.
 
     What passed between two calls is left out: that is the caller's time.
@@ -33,7 +34,7 @@ def waterfall(calls: Sequence[Call], width: int) -> Iterator[Text]:
         before += extent(call)
 
 
-def title(call: Call) -> str:
+def title(call: CallTimes) -> str:
     """An image by its name, a container by the start of its id."""
     is_id = len(call["object"]) == 64
     return f"{call['rpc']} {short(call['object']) if is_id else call['object']}".strip()
@@ -55,7 +56,7 @@ class _Scale:
         return line.append("" if outcome == "OK" else f" {outcome}", "red")
 
 
-def _nested(steps: Sequence[Step], parent: int | None = None, depth: int = 1) -> Iterator[tuple[int, Step]]:
+def _nested(steps: Sequence[StepTimes], parent: int | None = None, depth: int = 1) -> Iterator[tuple[int, StepTimes]]:
     """Each step and how deep it is, below the step around it."""
     for index, step in enumerate(steps):
         if step["parent"] == parent:

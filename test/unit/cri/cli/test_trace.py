@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from cri.cli.calls import Call, Step
+from cri.api.call_times import CallTimes, StepTimes
 from cri.cli.chrome import chrome_trace
 from cri.cli.waterfall import NAMES, TIMES, waterfall
 
-STEPS: list[Step] = [
+STEPS: list[StepTimes] = [
     {"name": "namespaces", "parent": None, "start": 0.0, "seconds": 0.5},
     {"name": "files", "parent": None, "start": 0.25, "seconds": 0.5},
     {"name": "shim Create", "parent": 0, "start": 0.1, "seconds": 0.4},
 ]
-RUN: Call = {"rpc": "RunPodSandbox", "object": "", "began": 10**18, "seconds": 1.0, "outcome": "OK", "steps": STEPS}
-STOP: Call = {**RUN, "rpc": "StopPodSandbox", "outcome": "DEADLINE_EXCEEDED"}
+TIMED: Any = {"object": "", "began": 10**18, "seconds": 1.0}
+RUN: CallTimes = {"rpc": "RunPodSandbox", **TIMED, "outcome": "OK", "steps": STEPS}
+STOP: CallTimes = {**RUN, "rpc": "StopPodSandbox", "outcome": "DEADLINE_EXCEEDED"}
 
 
 def bar(line: str) -> tuple[int, int]:

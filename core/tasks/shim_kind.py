@@ -11,7 +11,7 @@ from core.tasks.tasks import ExecResult, TaskIO
 from core.types import Mount
 
 
-class Side(Protocol):
+class ShimKind(Protocol):
     """The methods are those of `core.tasks.tasks.Tasks`, with the shim in place of the sandbox."""
 
     async def create(self, shim: Shim, container_id: str, bundle: str, rootfs: Sequence[Mount], io: TaskIO) -> int: ...
