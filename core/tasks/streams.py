@@ -89,8 +89,8 @@ class ContainerStreams(Protocol):
     async def exec(self, container_id: str, spec: ExecSpec) -> ExecStreams:
         """Start `spec` in the container, as its user and in its environment.
 
-        Raises NotFound, FailedPrecondition (not running), InvalidArgument (no command), Internal with the OCI runtime's
-        words (no such command), Unavailable (no shim). Cancelled in the middle, nothing of it runs on.
+        Raises NotFound, FailedPrecondition (not running), InvalidArgument (no command), NotExecutable, Internal with
+        the OCI runtime's words, Unavailable (no shim). Cancelled in the middle, nothing of it runs on.
         """
 
     async def attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool) -> Streams:

@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from core.errdefs import FailedPrecondition, InvalidArgument
+from core.errdefs import FailedPrecondition, Internal, InvalidArgument
 from cri import api
 from cri.container.deps import ContainerDeps
+from cri.container.failures import exec_failure
 from cri.store.container import Container
 
 OUTPUT_LIMIT = 16 << 20
@@ -18,17 +19,18 @@ _STREAM_LIMIT = OUTPUT_LIMIT // 2 - 4096
 
 
 async def exec_sync(deps: ContainerDeps, request: api.ExecSyncRequest) -> api.ExecSyncResponse:
-    """Raises NotFound, InvalidArgument (no command), FailedPrecondition (not running), DeadlineExceeded (timeout)."""
+    """Raises NotFound, InvalidArgument (no command, or one that cannot be executed), FailedPrecondition (not running),
+    DeadlineExceeded (timeout)."""
     if not request.cmd:
         raise InvalidArgument("ExecSync: cmd is empty")
     container = running(deps, request.container_id)
-    result = await deps.tasks.exec_sync(
-        container.sandbox_id,
-        container.id,
-        exec_process(deps.bundles.spec(container.id), list(request.cmd), tty=False),
-        timeout=float(request.timeout),
-        limit=_STREAM_LIMIT,
-    )
+    process = exec_process(deps.bundles.spec(container.id), list(request.cmd), tty=False)
+    try:
+        result = await deps.tasks.exec_sync(
+            container.sandbox_id, container.id, process, timeout=float(request.timeout), limit=_STREAM_LIMIT
+        )
+    except Internal as exc:
+        raise await exec_failure(deps, container, request.cmd[0], exc) from exc
     return api.ExecSyncResponse(stdout=result.stdout, stderr=result.stderr, exit_code=result.exit_code)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from core.errdefs import AlreadyExists, FailedPrecondition, NotFound
+from core.errdefs import AlreadyExists, FailedPrecondition, Internal, NotFound
 from core.failpoint import failpoint
 from core.log import get_logger
 from core.tasks.tasks import TaskIO
 from cri import api
 from cri.container.deps import ContainerDeps
+from cri.container.failures import start_failure
 from cri.store.container import Container
 from cri.user_namespace import user_namespace
 
@@ -26,8 +27,8 @@ START_ERROR_CODE = 128
 
 
 async def start_container(deps: ContainerDeps, container_id: str) -> None:
-    """Raises NotFound, FailedPrecondition (not CREATED), and what the OCI runtime said; then the container is EXITED
-    with code 128 and reason StartError."""
+    """Raises NotFound, FailedPrecondition (not CREATED), InvalidArgument (the command cannot be executed), and what
+    else the OCI runtime said; then the container is EXITED with code 128 and reason StartError."""
     found = deps.containers.get(container_id)
     await deps.operations.finish(_start_locked(deps, found.id))
 
@@ -72,7 +73,10 @@ async def _run_task(deps: ContainerDeps, container: Container) -> None:
         terminal=config.tty,
         owner=users.root if users else (0, 0),
     )
-    pid = await _create_task(deps, container, io)
+    try:
+        pid = await _create_task(deps, container, io)
+    except Internal as exc:
+        raise start_failure(deps, container, exc) from exc
     failpoint("container.start.created")
     try:
         started = replace(container, pid=pid, started_at=max(deps.clock(), container.created_at))

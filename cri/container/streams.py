@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from core.errdefs import InvalidArgument
+from core.errdefs import Internal, InvalidArgument
 from core.tasks.streams import ContainerStreams, ExecSpec, ExecStreams, Streams
 from cri.container.deps import ContainerDeps
 from cri.container.exec_sync import exec_process, running
+from cri.container.failures import exec_failure
 
 
 class CriStreams:
@@ -17,9 +18,12 @@ class CriStreams:
         if not spec.args:
             raise InvalidArgument("Exec: cmd is empty")
         process = exec_process(self._deps.bundles.spec(container.id), list(spec.args), tty=spec.tty)
-        return await self._deps.tasks.exec(
-            container.sandbox_id, container.id, process, stdin=spec.stdin, stdout=spec.stdout, stderr=spec.stderr
-        )
+        try:
+            return await self._deps.tasks.exec(
+                container.sandbox_id, container.id, process, stdin=spec.stdin, stdout=spec.stdout, stderr=spec.stderr
+            )
+        except Internal as exc:
+            raise await exec_failure(self._deps, container, spec.args[0], exc) from exc
 
     async def attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool) -> Streams:
         container = running(self._deps, container_id)

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from cri import api
-from rig.cri_calls import verbose
+from rig.cri_calls import refused, verbose
 from rig.cri_client import CriClient
 from rig.patience import patient
 
@@ -138,16 +138,30 @@ def test_bad_requests_get_the_right_code_and_leave_nothing(client: CriClient, no
     assert code_of(client.ContainerStatus, api.ContainerStatusRequest(container_id="none")) == codes.NOT_FOUND
 
 
-def test_a_command_that_does_not_exist_is_a_start_error(client: CriClient, node: Node, pods: Pods) -> None:
+@pytest.mark.parametrize("handler", ["crun", "runc"])
+def test_a_command_that_cannot_be_executed_is_a_start_error_in_known_words(
+    client: CriClient, node: Node, pods: Pods, handler: str
+) -> None:
     sandbox = node.pod()
-    config = node.container("")
-    del config.command[:]
-    config.command.append("/no/such/program")
-    container = pods.create(pods.run(sandbox), sandbox, config)
-    with pytest.raises(grpc.RpcError, match="no/such/program"):
-        client.StartContainer(api.StartContainerRequest(container_id=container))
-    found = status(client, container)
-    assert (found.state, found.exit_code, found.reason) == (EXITED, 128, "StartError")
+    request = api.RunPodSandboxRequest(config=sandbox, runtime_handler=handler)
+    pod = client.RunPodSandbox(request).pod_sandbox_id
+    node.sandboxes.add(pod)
+    for name, why in (("nosuch", "executable file not found in $PATH"), ("/etc/passwd", "permission denied")):
+        config = node.container("", name.strip("/").replace("/", "-"))
+        config.command[:] = [name]
+        container = pods.create(pod, sandbox, config)
+        told = refused(client.StartContainer, api.StartContainerRequest(container_id=container))
+        assert told == (grpc.StatusCode.INVALID_ARGUMENT, f'exec: "{name}": {why}')
+        found = status(client, container)
+        assert (found.state, found.exit_code, found.reason, found.message) == (EXITED, 128, "StartError", told[1])
+
+
+def test_an_exec_of_a_command_that_is_not_there_is_refused_calmly(client: CriClient, node: Node, pods: Pods) -> None:
+    _, container = pods.start("sleep 1000")
+    request = api.ExecSyncRequest(container_id=container, cmd=["nosuch"], timeout=10)
+    told = refused(client.ExecSync, request)
+    assert told == (grpc.StatusCode.INVALID_ARGUMENT, 'exec: "nosuch": executable file not found in $PATH')
+    assert "Traceback" not in (node.base / "crispd.log").read_text()
 
 
 def test_a_killed_daemon_leaves_containers_running_and_its_successor_knows_them(

@@ -65,10 +65,16 @@ def test_a_terminal_has_the_clients_size(client: CriClient, container: str) -> N
     assert b"right" in kubectl.shown()
 
 
-def test_a_command_that_is_not_there_is_told(client: CriClient, container: str) -> None:
-    status = Kubectl(exec_url(client, container, "nosuch"), "stdin", "stdout", "stderr").end()
-    assert status["reason"] == "InternalError"
-    assert "nosuch" in status["message"]
+@pytest.mark.parametrize(("command", "code"), [("nosuch", "127"), ("/etc/passwd", "126")])
+def test_a_command_that_cannot_be_executed_is_told_as_a_shell_does(
+    client: CriClient, container: str, command: str, code: str
+) -> None:
+    kubectl = Kubectl(exec_url(client, container, command), "stdin", "stdout", "stderr")
+    assert kubectl.end()["details"]["causes"] == [{"reason": "ExitCode", "message": code}]
+    assert kubectl.shown("stderr").startswith(f'exec: "{command}": '.encode())
+    terminal = Kubectl(exec_url(client, container, command, tty=True), "stdin", "stdout")
+    assert terminal.end()["details"]["causes"] == [{"reason": "ExitCode", "message": code}]
+    assert terminal.shown().startswith(f'exec: "{command}": '.encode())
 
 
 def test_a_client_that_leaves_ends_its_command(client: CriClient, node: Node, container: str) -> None:

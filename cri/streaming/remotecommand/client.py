@@ -23,6 +23,12 @@ class Client:
     error: ByteSink
     status_form: Callable[[Status], bytes]
 
+    async def tell(self, message: str, *, terminal: bool) -> None:
+        """Write a line where the command would have complained."""
+        with contextlib.suppress(Cancelled):
+            if sink := self.stderr or self.stdout:
+                await sink.write((message + ("\r\n" if terminal else "\n")).encode())
+
     async def end(self, status: Status) -> None:
         """Tell how it ended, after all output; nothing when the client is gone."""
         with contextlib.suppress(Cancelled):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.errdefs import Cancelled, CrispError
 from core.log import get_logger
+from core.oci.execution import NotExecutable
 from core.tasks.streams import ContainerStreams, ExecSpec
 from cri import api
 from cri.streaming.deps import StreamingDeps
@@ -63,6 +64,9 @@ async def run(containers: ContainerStreams, request: Request, client: Client) ->
     except Cancelled:
         log.info(f"{kind} was left by its client", container_id=request.container_id)
         return
+    except NotExecutable as exc:
+        await client.tell(str(exc), terminal=request.tty)
+        status = exited(exc.exit_code)
     except CrispError as exc:
         status = failed(f"{kind} in container {request.container_id}: {exc}")
     log.info(f"{kind} ended", container_id=request.container_id, exit_code=status.exit_code, result=status.message)
