@@ -13,6 +13,7 @@ DEFAULT_ADDRESS = "unix:///run/crisp/crisp.sock"
 COMMANDS = {
     "attach": "cri.cli.attach:attach",
     "content": "cri.cli.content:content",
+    "df": "cri.cli.disk:df",
     "doctor": "cri.cli.doctor:doctor",
     "events": "cri.cli.events:events",
     "exec": "cri.cli.execute:execute",
@@ -34,6 +35,7 @@ COMMANDS = {
     "stopp": "cri.cli.lifecycle:stop_pods",
     "top": "cri.cli.top:top",
     "trace": "cri.cli.trace:trace",
+    "update": "cri.cli.update:update",
 }
 """Command → module:function. A module is imported when its command is used: rich alone takes 60 ms."""
 
@@ -60,6 +62,7 @@ class _Commands(click.Group):
     show_envvar=True,
     help="unix socket of the daemon",
 )
+@click.version_option(package_name="crispd", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context, address: str) -> None:
     """Work with the pods, containers and images of this node's Crisp.

@@ -7,18 +7,21 @@ import click
 from cri import api
 from cri.cli.client import Client
 from cri.cli.names import find_image
-from cri.cli.output import json_option, print_json, print_table, short, size, to_dict
+from cri.cli.output import json_option, print_json, print_table, quiet_option, short, size, to_dict
 from cri.cli.several import each
 
 
 @click.command()
+@quiet_option
 @json_option
 @click.pass_obj
-def images(client: Client, as_json: bool) -> None:
+def images(client: Client, quiet: bool, as_json: bool) -> None:
     """List images, one line per name."""
     response = client.call("ListImages", api.ListImagesRequest())
     if as_json:
         return print_json(to_dict(response))
+    if quiet:
+        return click.echo("".join(f"{image.id}\n" for image in response.images), nl=False)
     return print_table(
         ("IMAGE", "ID", "SIZE", "PINNED"),
         sorted(

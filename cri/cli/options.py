@@ -1,4 +1,4 @@
-"""Options of `crispctl run` that need parsing."""
+"""Options that need parsing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from cri import api
 
 _PORT = re.compile(r"(?:(\[[^\]]+\]|[0-9.]+):)?([0-9]{1,5}):([0-9]{1,5})(?:/(tcp|udp|sctp))?")
+_SIZE = re.compile(r"([0-9]+)([kmgt]?)(?:i?b)?")
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,61}[a-z0-9])?")
 
 
@@ -56,6 +57,35 @@ class Env(click.ParamType[api.KeyValue]):
         if not key:
             self.fail(f"{value!r}: want KEY=VALUE", param, ctx)
         return api.KeyValue(key=key, value=os.fsencode(text if given else os.environ.get(key, "")))
+
+
+class Size(click.ParamType[int]):
+    """Bytes: `1048576`, `512m`, `1GiB`; a unit is 1024 of the one before."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not (match := _SIZE.fullmatch(value.lower())):
+            self.fail(f"{value!r}: want a number of bytes, or of k, m, g or t: 512m", param, ctx)
+        return int(match[1]) << 10 * " kmgt".index(match[2] or " ")
+
+
+class Label(click.ParamType[tuple[str, str]]):
+    """`KEY=VALUE`."""
+
+    name = "key=value"
+
+    def convert(
+        self, value: str | tuple[str, str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, given, text = value.partition("=")
+        if not key or not given:
+            self.fail(f"{value!r}: want KEY=VALUE", param, ctx)
+        return key, text
 
 
 class Name(click.ParamType[str]):

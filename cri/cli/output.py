@@ -16,6 +16,7 @@ SHORT_ID = 13
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 json_option = click.option("--json", "as_json", is_flag=True, help="print JSON")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="print ids only, in full")
 
 
 def to_dict(message: Message) -> dict[str, Any]:

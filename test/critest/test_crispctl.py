@@ -20,6 +20,7 @@ from rig.cri_client import CriClient
 from rig.crispctl import Crispctl, on_terminal, read_until
 from rig.hostile_registry import held_up, hostile_registry
 from rig.images import build, files, layer, sha256
+from rig.node import wait_until
 from rig.patience import patient
 
 if TYPE_CHECKING:
@@ -118,6 +119,41 @@ def test_lists_show_what_there_is_as_tables_and_as_json(ctl: Crispctl, pods: Pod
     assert json.loads(ctl("inspect", pod))["status"]["id"] == pod
     assert json.loads(ctl("inspect", container))["info"]["sandboxID"] == pod
     assert json.loads(ctl("inspect", node.image))["status"]["repoTags"] == [node.image]
+
+
+def test_lists_are_narrowed_and_print_ids_for_scripts(
+    ctl: Crispctl, client: CriClient, pods: Pods, node: Node
+) -> None:
+    sandbox = node.pod()
+    sandbox.metadata.namespace, sandbox.labels["team"] = "blue", "b"
+    pod = pods.run(sandbox)
+    config = node.container("exit 3", "ended")
+    config.labels["team"] = "b"
+    ended = pods.create(pod, sandbox, config)
+    client.StartContainer(api.StartContainerRequest(container_id=ended))
+    _, running = pods.start("sleep 1000")
+    assert ctl("pods", "-q", "-n", "blue") == ctl("pods", "-q", "-l", "team=b") == f"{pod}\n"
+    assert ctl("ps", "-q") == f"{running}\n"
+    wait_until(lambda: "exited 3 Error" in ctl("ps", "--all", "-l", "team=b"), "it has exited")
+    assert ctl("ps", "--all", "-q", "-l", "team=b") == f"{ended}\n"
+    assert ctl("images", "-q").startswith("sha256:")
+
+
+def test_limits_of_a_container_are_changed_and_others_stay(ctl: Crispctl, pods: Pods) -> None:
+    _, container = pods.start("sleep 1000")
+    assert ctl("update", "--memory", "64m", "--cpus", "0.5", container) == f"{container}\n"
+    ctl("update", "--memory", "96MiB", container)
+    limits = ctl.json("inspect", container)["status"]["resources"]["linux"]
+    assert (int(limits["memoryLimitInBytes"]), int(limits["cpuQuota"])) == (96 << 20, 50_000)
+
+
+def test_what_is_on_the_disk_is_told_by_filesystem(ctl: Crispctl, node: Node) -> None:
+    lines = ctl("df").splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["images", f"{node.base}/root"],
+        ["containers", f"{node.base}/root"],
+    ]
+    assert int(ctl.json("df")["imageFilesystems"][0]["usedBytes"]["value"]) > 1_000_000
 
 
 def test_containers_and_pods_are_stopped_and_removed_and_what_runs_is_not(ctl: Crispctl, pods: Pods) -> None:

@@ -51,6 +51,9 @@ def test_every_command_is_listed_and_has_help_and_json() -> None:
         ["run", "--name", "Not A Name", "image"],
         ["exec", "c"],
         ["stop", "-t", "soon", "c"],
+        ["update", "c"],
+        ["update", "-m", "much", "c"],
+        ["ps", "-l", "label"],
     ],
 )
 def test_what_is_not_understood_is_exit_code_2(arguments: list[str]) -> None:

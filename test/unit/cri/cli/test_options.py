@@ -4,7 +4,7 @@ import click
 import pytest
 
 from cri import api
-from cri.cli.options import Env, Name, Port, name_for
+from cri.cli.options import Env, Name, Port, Size, name_for
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,16 @@ def test_a_name_after_an_image_is_a_name(image: str) -> None:
 def test_a_wrong_name_is_refused(name: str) -> None:
     with pytest.raises(click.BadParameter):
         Name().convert(name, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("1048576", 1 << 20), ("512m", 512 << 20), ("1GiB", 1 << 30), ("2kb", 2048), ("3T", 3 << 40)]
+)
+def test_sizes_have_units_of_1024(text: str, count: int) -> None:
+    assert Size().convert(text, None, None) == count
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "1.5g", "5x"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Size().convert(text, None, None)
