@@ -64,7 +64,9 @@ def test_each_change_of_a_pod_is_told_in_order_with_the_status_of_the_pod_after_
         (container, DELETED),
         (pod, DELETED),
     ]
-    assert all(event.pod_sandbox_status.id == pod and event.pod_sandbox_status.network.ip for event in events)
+    pods_told = [event.pod_sandbox_status for event in events]
+    assert all(told.id == pod for told in pods_told)
+    assert all(bool(told.network.ip) == (told.state == api.SANDBOX_READY) for told in pods_told)
     assert [event.pod_sandbox_status.state for event in events] == [api.SANDBOX_READY] * 5 + [api.SANDBOX_NOTREADY] * 3
     states = [[one.state for one in event.containers_statuses] for event in events]
     gone, created, running, exited = [], [api.CONTAINER_CREATED], [api.CONTAINER_RUNNING], [api.CONTAINER_EXITED]
