@@ -61,7 +61,11 @@ class Node:
         return api.StatusResponse(
             status=api.RuntimeStatus(conditions=conditions),
             runtime_handlers=[api.RuntimeHandler(name=name, features=has) for name, has in self.handlers.items()],
-            features=api.RuntimeFeatures(supplemental_groups_policy=True, mount_options=True),
+            features=api.RuntimeFeatures(
+                supplemental_groups_policy=True,
+                user_namespaces_host_network=any(has.user_namespaces for has in self.handlers.values()),
+                mount_options=True,
+            ),
             info=self._info(network) if request.verbose else None,
         )
 

@@ -28,7 +28,7 @@ def user_namespace(options: api.NamespaceOption) -> UserNamespace | None:
     """None for the node's.
 
     Raises InvalidArgument unless it is NODE, or POD with one mapping each of users and groups, both from 0, and the
-    other namespaces that the pod has are its own: root of one namespace can do nothing in the others.
+    namespaces of processes and of IPC are the pod's own: there is nothing that root of another one could mount of them.
     """
     asked = options.userns_options
     if not options.HasField("userns_options") or asked.mode == api.NamespaceMode.NODE:
@@ -37,7 +37,7 @@ def user_namespace(options: api.NamespaceOption) -> UserNamespace | None:
         return None
     if asked.mode != api.NamespaceMode.POD:
         raise InvalidArgument("namespace_options.userns_options.mode: want POD or NODE")
-    for field in ("network", "pid", "ipc"):
+    for field in ("pid", "ipc"):
         if getattr(options, field) == api.NamespaceMode.NODE:
             raise InvalidArgument(f"namespace_options.{field}: NODE, which root of a user namespace cannot use")
     return UserNamespace(uids=_only(asked.uids, "uids"), gids=_only(asked.gids, "gids"))

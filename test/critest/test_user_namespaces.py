@@ -131,6 +131,17 @@ def test_root_of_the_pod_is_nobody_to_the_node_and_owns_its_namespaces(node: Nod
     assert os.stat("/dev/null").st_uid == device.st_uid  # crun gives standard streams away, and must not have that one
 
 
+def test_a_pod_on_the_nodes_network_can_have_users_of_its_own(client: CriClient, node: Node, users: Users) -> None:
+    wait_until(lambda: client.Status(api.StatusRequest()).features.user_namespaces_host_network, "it is found out")
+    container = users.start(node.container("exec sleep 7010"), namespaces(line(), network=Modes.NODE))
+    assert users.see(container, "cat /proc/self/uid_map; id -u").split() == ["0", str(FIRST), str(LENGTH), "0"]
+    process = process_with("7010")
+    assert (process / "ns/net").stat().st_ino == Path("/proc/self/ns/net").stat().st_ino
+    assert "lo" in users.see(container, "ls /sys/class/net").split()
+    assert "can't create" in users.see(container, "echo 1 > /sys/kernel/mm/ksm/run")
+    assert "Operation not permitted" in users.see(container, "ip link set lo down")
+
+
 def test_image_and_pod_files_belong_to_the_pods_root_and_new_ones_to_the_nodes_id(node: Node, users: Users) -> None:
     container = users.start(node.container("exec sleep 7002"))
     seen = users.see(container, "stat -c '%u %g' / /bin/busybox /etc/passwd /etc/hosts /dev/shm")

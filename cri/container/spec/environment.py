@@ -15,7 +15,8 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def environment(source: Source, home: str) -> list[str]:
     """The image's variables, then CRI's; a later value replaces an earlier one in its place.
 
-    PATH, HOSTNAME, and with a terminal TERM, are there unless something sets them; so is HOME when `home` is not empty.
+    PATH, HOSTNAME, HOME, and with a terminal TERM, are there unless something sets them. The home of a user whom the
+    image does not know is /, as runc has it; crun before 1.9 would set none.
     """
     variables = {"PATH": DEFAULT_PATH, "HOSTNAME": source.pod_config.hostname or os.uname().nodename}
     if source.config.tty:
@@ -31,6 +32,5 @@ def environment(source: Source, home: str) -> list[str]:
         # may ever read, is no reason not to start.
         value = variable.value.decode("utf-8", "replace")
         variables[kernel_text(variable.key, "envs")] = kernel_text(value, f"envs[{variable.key[:64]!r}]")
-    if home:
-        variables.setdefault("HOME", home)
+    variables.setdefault("HOME", home or "/")
     return [f"{key}={value}" for key, value in variables.items()]

@@ -71,16 +71,22 @@ def clean_path(path: str) -> str:
 
 
 def _pseudo(source: Source) -> list[Mount]:
-    privileged = source.security.privileged
     return [
         _mount("/proc", "proc", "proc", _CLOSED),
         _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount("/dev/pts", "devpts", "devpts", _PTS),
         _mount("/dev/mqueue", "mqueue", "mqueue", _CLOSED),
         _bind(source.pod.sandbox.shm or _SHM, _SHM, ["rprivate", *_CLOSED, "rw"]),
-        _mount("/sys", "sysfs", "sysfs", [*_CLOSED, "rw" if privileged else "ro"]),
+        _sys(source),
         _cgroup(source),
     ]
+
+
+def _sys(source: Source) -> Mount:
+    if "user" in source.pod.sandbox.namespaces and source.pod.host_network:
+        # sysfs shows a network, and only who owns that network's namespace may mount it (kernel, fs/sysfs/mount.c).
+        return _bind("/sys", "/sys", ["rprivate", *_CLOSED, "rro"])
+    return _mount("/sys", "sysfs", "sysfs", [*_CLOSED, "rw" if source.security.privileged else "ro"])
 
 
 def _cgroup(source: Source) -> Mount:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from core.errdefs import InvalidArgument
+from core.log import get_logger
 from core.oci import apparmor, paths
 from core.oci.seccomp import runtime_default
 from core.oci.seccomp_file import localhost
@@ -14,6 +15,8 @@ from cri import api
 from cri.container.spec.process import granted_capabilities
 from cri.container.spec.source import Source
 from cri.container.spec.text import kernel_texts
+
+log = get_logger(__name__)
 
 _PREFIX = "localhost/"
 
@@ -95,7 +98,9 @@ def selinux_label(source: Source) -> str:
     if not any((options.user, options.role, options.type, options.level)) or source.security.privileged:
         return ""
     if not source.facts.selinux:
-        return ""  # has nothing to act on; charts set levels and types whatever the node, and both peers let them
+        # They have nothing to act on. Charts set levels and types whatever the node, and both peers let them.
+        log.warning("SELinux options left out: this node's kernel has none", container_id=source.container_id)
+        return ""
     user, role, kind = options.user or "system_u", options.role or "system_r", options.type or "container_t"
     return f"{user}:{role}:{kind}:{options.level or 's0'}"
 

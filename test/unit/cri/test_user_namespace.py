@@ -45,7 +45,6 @@ def test_without_one_the_users_are_the_nodes(options: api.NamespaceOption) -> No
         (options(line(), mode=Modes.CONTAINER), "want POD or NODE"),
         (options(line(), mode=Modes.TARGET), "want POD or NODE"),
         (options(line(), mode=Modes.NODE), "NODE has no mappings"),
-        (options(line(), network=Modes.NODE), "namespace_options.network"),
         (options(line(), pid=Modes.NODE), "namespace_options.pid"),
         (options(line(), ipc=Modes.NODE), "namespace_options.ipc"),
     ],

@@ -28,6 +28,12 @@ def test_a_value_reaches_the_container_as_the_kubelet_sent_it() -> None:
     assert "B=\u00e9" in environment(source(api.KeyValue(key="B", value="\u00e9".encode())))
 
 
+def test_a_user_whom_the_image_does_not_know_is_at_home_in_the_root() -> None:
+    assert "HOME=/" in environment(source())
+    assert "HOME=/x" in environment(source(image=("HOME=/x",)))
+    assert "HOME=/home/app" in of_source(source(), home="/home/app")
+
+
 def test_the_kubelets_value_replaces_the_images() -> None:
     pairs = environment(source(api.KeyValue(key="A", value=b"2"), image=("A=1",)))
     assert [pair for pair in pairs if pair.startswith("A=")] == ["A=2"]
