@@ -67,7 +67,11 @@ def pod_usage(
     interfaces: Mapping[str, InterfaceStats] | None,
     containers: Iterable[bytes],
 ) -> bytes:
-    """PodSandboxStats without attributes; `interfaces` is None for a pod without a network of its own."""
+    """PodSandboxStats without attributes; `interfaces` is None for a pod without a network of its own.
+
+    One that has none but `lo`, as each has while it stops, tells no network: the kubelet dies of a network without a
+    default interface (1.36, criInterfaceToSummary).
+    """
     linux = api.LinuxPodSandboxStats()
     if reading is not None:
         _set_cpu(linux.cpu, reading)
@@ -77,8 +81,8 @@ def pod_usage(
         if reading.usage.io_pressure:
             linux.io.timestamp = now
             _set_pressure(linux.io.psi, reading.usage.io_pressure)
-    if interfaces is not None:
-        _set_network(linux.network, now, interfaces)
+    if interfaces and (others := {name: one for name, one in interfaces.items() if name != "lo"}):
+        _set_network(linux.network, now, others)
     parts = (linux.SerializeToString(), *(frame(stats, _CONTAINERS) for stats in containers))
     return frame(b"".join(parts), _LINUX)
 
@@ -127,14 +131,12 @@ def _set_stall(data: api.PsiData, stall: Stall) -> None:
 
 
 def _set_network(network: api.NetworkUsage, now: int, interfaces: Mapping[str, InterfaceStats]) -> None:
-    """All interfaces but `lo`; the default one is what the pod's addresses are on."""
+    """There is at least one; the default one is what the pod's addresses are on."""
     network.timestamp = now
-    others = [name for name in interfaces if name != "lo"]
-    for name in others:
-        _set_interface(network.interfaces.add(), name, interfaces[name])
-    if others:
-        default = POD_INTERFACE if POD_INTERFACE in others else others[0]
-        _set_interface(network.default_interface, default, interfaces[default])
+    for name, stats in interfaces.items():
+        _set_interface(network.interfaces.add(), name, stats)
+    default = POD_INTERFACE if POD_INTERFACE in interfaces else next(iter(interfaces))
+    _set_interface(network.default_interface, default, interfaces[default])
 
 
 def _set_interface(usage: api.NetworkInterfaceUsage, name: str, stats: InterfaceStats) -> None:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from core.network.netns import inside
 from core.wiring.wiring import OPEN_FILES
 from cri import api
 from rig.cgroups import existing
 from rig.cri_client import CriClient
+from rig.networks import output
 from rig.node import wait_until
 from rig.patience import patient
 
@@ -154,6 +156,14 @@ def test_a_pod_tells_its_network_its_processes_and_its_containers(client: CriCli
     assert linux.cpu.usage_core_nano_seconds.value >= parts > 0
     assert linux.memory.working_set_bytes.value > 0
     assert linux.cpu.HasField("usage_nano_cores")
+
+
+def test_a_pod_whose_interface_is_gone_tells_no_network(client: CriClient, node: Node, pods: Pods) -> None:
+    """As each has while it stops; the kubelet dies of a network without a default interface."""
+    pod, _ = pods.start("sleep 1000")
+    assert pod_stats_of(client, pod).linux.HasField("network")
+    inside(str(node.base / "run/sandboxes" / pod / "ns/net"), lambda: output("ip", "link", "del", "eth0"))
+    assert not pod_stats_of(client, pod).linux.HasField("network")
 
 
 def test_pods_in_one_control_group_are_told_apart(client: CriClient, pods: Pods) -> None:
