@@ -69,6 +69,7 @@ def core_config(config: Config) -> CoreConfig:
             systemd_cgroup=runtime.systemd_cgroup,
             infra_image=runtime.infra_image,
             shim=runtime.shim,
+            snapshotter=runtime.snapshotter,
         )
         for name, runtime in all_handlers(config).items()
     }
@@ -132,8 +133,7 @@ def container_deps(config: Config, core: Core, operations: Operations, group: as
     sandboxes = Store("sandbox", PodSandbox, sandbox_store.list_item, core.records, core.metadata)
     bundles = Bundles(
         os.path.join(config.state, "containers"),
-        core.snapshotter,
-        "overlay",
+        core.snapshotters,
         Volumes(os.path.join(config.root, "volumes")),
     )
     return ContainerDeps(
@@ -142,6 +142,7 @@ def container_deps(config: Config, core: Core, operations: Operations, group: as
         sandboxes=sandboxes,
         images=core.images.store,
         verifier=core.images.verifier,
+        unpack=core.images.puller.unpack,
         tasks=core.tasks,
         bundles=bundles,
         exits=Exits(containers, group),
@@ -191,7 +192,7 @@ def stats_deps(config: Config, core: Core, containers: ContainerDeps) -> StatsDe
     tracking = Tracking(
         containers.facts.layout, lambda handler: handler in handlers and handlers[handler].systemd_cgroup
     )
-    layers = Layers(Meter(time.time_ns), core.snapshotter.upper, config.root)
+    layers = Layers(Meter(time.time_ns), core.snapshotters.upper, config.root)
     return StatsDeps(
         containers=containers.containers,
         sandboxes=containers.sandboxes,
@@ -208,6 +209,7 @@ def image_deps(config: Config, core: Core, stats: StatsDeps) -> ImageDeps:
         images=core.images.store,
         puller=core.images.puller,
         remover=core.images.remover,
+        handlers=all_handlers(config),
         filesystem=core.filesystem,
         image_root=config.root,
         space_of_images=core.images.space,

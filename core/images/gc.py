@@ -20,6 +20,7 @@ from core.images.images import Image, ImageStore
 from core.images.layers import EXTRACT
 from core.log import get_logger
 from core.snapshots.snapshotter import Kind, SnapshotInfo, Snapshotter
+from core.snapshots.snapshotters import Snapshotters
 from core.telemetry import SILENT, Telemetry, timed
 from core.types import Digest
 
@@ -35,7 +36,7 @@ class Collector:
         *,
         images: ImageStore,
         content: ContentStore,
-        snapshots: Snapshotter,
+        snapshotters: Snapshotters,
         holds: Holds,
         blocking: Blocking,
         clock: Callable[[], float],
@@ -45,7 +46,7 @@ class Collector:
         """`clock` tells the seconds since the epoch; `expire` lets go of what is held for too long."""
         self._images = images
         self._content = content
-        self._snapshots = snapshots
+        self._snapshotters = snapshotters
         self._holds = holds
         self._blocking = blocking
         self._clock = clock
@@ -62,12 +63,13 @@ class Collector:
     async def _collect(self) -> None:
         await self._expire()
         needed = set[str]().union(*map(names_of, self._images.list()))
-        for layer in await self._blocking(self._unneeded_layers, needed):
-            await self._remove(layer, partial(self._snapshots.remove, layer))
+        for snapshots in self._snapshotters.named.values():
+            for layer in await self._blocking(_unneeded_layers, snapshots, needed):
+                await self._remove(layer, partial(snapshots.remove, layer))
         for blob in await self._blocking(self._unneeded_blobs, needed):
             await self._remove(blob, partial(self._content.delete, blob))
         await self._blocking(self._remove_old_ingests)
-        await self._blocking(self._snapshots.cleanup)
+        await self._blocking(self._snapshotters.cleanup)
 
     async def remove_blob(self, blob: Digest) -> bool:
         """Remove it unless somebody needs it; whether it is gone."""
@@ -88,14 +90,6 @@ class Collector:
                 return False
         return True
 
-    def _unneeded_layers(self, needed: AbstractSet[str]) -> list[str]:
-        """Children before their parents; what broken-off pulls left is among them."""
-        return [
-            snapshot.name
-            for snapshot in reversed(list(self._snapshots.walk()))
-            if snapshot.name not in needed and _is_layer(snapshot)
-        ]
-
     def _unneeded_blobs(self, needed: AbstractSet[str]) -> list[Digest]:
         return [blob.digest for blob in self._content.walk() if blob.digest not in needed]
 
@@ -104,6 +98,15 @@ class Collector:
             if self._clock() - ingest.updated_at > INGEST_LIFE:
                 with contextlib.suppress(NotFound, Unavailable):
                     self._content.remove_ingest(ingest.ref)
+
+
+def _unneeded_layers(snapshots: Snapshotter, needed: AbstractSet[str]) -> list[str]:
+    """Children before their parents; what broken-off pulls left is among them."""
+    return [
+        snapshot.name
+        for snapshot in reversed(list(snapshots.walk()))
+        if snapshot.name not in needed and _is_layer(snapshot)
+    ]
 
 
 def _is_layer(snapshot: SnapshotInfo) -> bool:

@@ -24,6 +24,7 @@ from core.images.flights import Flights
 from core.images.holds import Holds
 from core.images.progress import LayerState, Phase
 from core.images.source import Source
+from core.images.transfer import Transfers
 from core.images.unpacker import Layer, TryAgain, Unpacker, first_error
 from core.log import get_logger
 from core.snapshots.snapshotter import Kind, Layering, Snapshotter
@@ -59,12 +60,19 @@ class Layers:
     """Makes snapshots of layers, each once at a time."""
 
     def __init__(
-        self, content: ContentStore, snapshots: Snapshotter, zygote: Zygote, holds: Holds, blocking: Blocking
+        self,
+        content: ContentStore,
+        snapshots: Snapshotter,
+        zygote: Zygote,
+        holds: Holds,
+        blocking: Blocking,
+        *,
+        transfers: Transfers,
     ) -> None:
         self._holds = holds
         self._snapshots = snapshots
         self._blocking = blocking
-        self._unpacker = Unpacker(content, snapshots, zygote, blocking)
+        self._unpacker = Unpacker(content, snapshots, zygote, blocking, transfers)
         self._flights: Flights[str, LayerState, None] = Flights()
 
     def is_unpacked(self, chain_id: str) -> bool:

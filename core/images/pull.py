@@ -9,7 +9,6 @@ next pull goes on from there, or the next collection removes it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -17,23 +16,23 @@ from fnmatch import fnmatchcase
 from core.content.content import ContentStore
 from core.errdefs import InvalidArgument, NotFound
 from core.failpoint import failpoint
-from core.images.artifacts import Artifacts, chain_id
+from core.images.artifacts import chain_id
 from core.images.blocking import Blocking
 from core.images.documents import DocumentReader, Documents
 from core.images.flights import Flights
 from core.images.gc import names_of
 from core.images.holds import Hold, Holds
 from core.images.images import Image, ImageStore
-from core.images.layers import Layers, Stack
 from core.images.pace import watched
+from core.images.places import Place, Places
 from core.images.progress import LayerProgress, PullProgress
 from core.images.source import Nowhere, Source
 from core.images.verification import ImageVerifier, Policy
-from core.oci.image import chain_ids
+from core.oci.image import chain_ids, parse_config
 from core.remotes.auth import Credentials
 from core.remotes.reference import Reference
 from core.remotes.registry import Registry, Resolved
-from core.snapshots.snapshotter import Snapshotter
+from core.snapshots.snapshotters import Snapshotters
 from core.steps import step
 from core.telemetry import SILENT, Telemetry, timed
 from core.types import Descriptor, Platform
@@ -41,12 +40,25 @@ from core.zygote.zygote import Zygote
 
 MAX_LAYERS_AT_ONCE = 3  # of one pull, as the peers; more does not make one registry faster
 
+_UNTYPED = "application/octet-stream"  # RFC 2046, 4.5.1: what has no type
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Key:
     reference: Reference
     credentials: Credentials | None
     """Part of the key: who may not read an image must not share in another's pull of it."""
+    snapshotter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What is pulled from where to where."""
+
+    reference: Reference
+    source: Source
+    place: Place
+    progress: PullProgress
 
 
 class Puller:
@@ -56,7 +68,7 @@ class Puller:
         registry: Registry,
         images: ImageStore,
         content: ContentStore,
-        snapshots: Snapshotter,
+        snapshotters: Snapshotters,
         zygote: Zygote,
         holds: Holds,
         blocking: Blocking,
@@ -72,7 +84,7 @@ class Puller:
         self._registry = registry
         self._images = images
         self._content = content
-        self._snapshots = snapshots
+        self._places = Places(content, snapshotters, zygote, holds, blocking)
         self._holds = holds
         self._blocking = blocking
         self._platform = platform
@@ -81,18 +93,18 @@ class Puller:
         self._pinned = tuple(pinned)
         self._verifier = verifier or ImageVerifier(Policy())
         self._telemetry = telemetry
-        self._layers = Layers(content, snapshots, zygote, holds, blocking)
-        self._artifacts = Artifacts(content, snapshots, self._layers, blocking)
         self._flights: Flights[_Key, PullProgress, Image] = Flights()
 
-    async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
-        """Make the image that `name` means now the one that is here under that name, whole and durable.
+    async def pull(self, name: str, credentials: Credentials | None = None, *, snapshotter: str = "") -> Image:
+        """Make the image that `name` means now the one that is here under that name, whole and durable, unpacked in
+        `snapshotter` ("" for the node's default).
 
         Equal pulls share the work. When the last caller is cancelled the work is, and leaves only what the next pull
         can use. Raises InvalidArgument (name, image), NotFound, Unauthenticated, PermissionDenied, Unavailable (all of
         them name every host), Refused, DataLoss (a digest), ResourceExhausted, Unimplemented.
         """
-        key = _Key(reference=Reference.parse(name), credentials=credentials)
+        reference, snapshotter = Reference.parse(name), self._places.name(snapshotter)
+        key = _Key(reference=reference, credentials=credentials, snapshotter=snapshotter)
         async with self._flights.join(key, PullProgress, lambda progress: self._pull(key, progress)) as flight:
             return await flight.wait()
 
@@ -106,8 +118,22 @@ class Puller:
         if reference.digest not in (None, target.digest):
             raise InvalidArgument(f"image {name!r} cannot be {target.digest}")
         await self._verifier.check(reference, target)
-        resolved = Resolved(descriptor=target, raw=None)
-        return await self._take(reference, Nowhere(), resolved, (str(reference),), PullProgress())
+        order = _Order(reference=reference, source=Nowhere(), place=self._places.get(""), progress=PullProgress())
+        return await self._take(order, Resolved(descriptor=target, raw=None), (str(reference),))
+
+    async def unpack(self, image: Image, snapshotter: str) -> None:
+        """Have `image`, which was pulled, in `snapshotter`, too; at once when it is there.
+
+        Raises NotFound (a blob that it needs), DataLoss, ResourceExhausted.
+        """
+        place = self._places.get(snapshotter)
+        if place.has(image):
+            return
+        async with self._holds.hold() as hold:
+            await hold.add(*names_of(image))
+            diff_ids = () if image.artifact_type else (await self._blocking(parse_config, image.config)).diff_ids
+            with step("unpack"):
+                await place.unpack(Nowhere(), image, diff_ids, at_once=self._layers_at_once, states=[])
 
     def progress(self, name: str) -> tuple[LayerProgress, ...]:
         """Of a pull of `name` that is running; () when there is none, or before it has read the manifest."""
@@ -132,17 +158,17 @@ class Puller:
         with step("verify"):
             await self._verifier.check(key.reference, resolved.descriptor)
         failpoint("pull.resolved")
-        return await self._take(key.reference, repository, resolved, _names(key.reference, resolved), progress)
+        place = self._places.get(key.snapshotter)
+        order = _Order(reference=key.reference, source=repository, place=place, progress=progress)
+        return await self._take(order, resolved, _names(key.reference, resolved))
 
-    async def _take(
-        self, reference: Reference, source: Source, resolved: Resolved, names: tuple[str, ...], progress: PullProgress
-    ) -> Image:
+    async def _take(self, order: _Order, resolved: Resolved, names: tuple[str, ...]) -> Image:
         """Unpack what is not unpacked, and record the image under `names`."""
         async with self._holds.hold() as hold:
             await hold.add(resolved.descriptor.digest)
-            image = await self._known(reference, resolved, hold)
+            image = await self._known(order, resolved, hold)
             if image is None:
-                image = await self._fetch(source, resolved, hold, progress)
+                image = await self._fetch(order, resolved, hold)
             image = replace(image, pinned=image.pinned or self._is_pinned(names))
             with step("record"):
                 stored = await self._blocking(self._images.put, image, names)
@@ -152,41 +178,27 @@ class Puller:
     def _is_pinned(self, names: Iterable[str]) -> bool:
         return any(fnmatchcase(name, pattern) for name in names for pattern in self._pinned)
 
-    async def _known(self, reference: Reference, resolved: Resolved, hold: Hold) -> Image | None:
+    async def _known(self, order: _Order, resolved: Resolved, hold: Hold) -> Image | None:
         """The image by its digest, if it is here and whole."""
         try:
-            image = self._images.get(reference.with_digest(resolved.descriptor.digest))
+            image = self._images.get(order.reference.with_digest(resolved.descriptor.digest))
         except NotFound:
             return None
         await hold.add(*names_of(image))
-        return image if all(map(self._layers.is_unpacked, image.chain_ids)) else None
+        return image if order.place.has(image) else None
 
-    async def _fetch(self, source: Source, resolved: Resolved, hold: Hold, progress: PullProgress) -> Image:
-        reader = DocumentReader(self._content, self._blocking, source, hold, self._platform)
+    async def _fetch(self, order: _Order, resolved: Resolved, hold: Hold) -> Image:
+        reader = DocumentReader(self._content, self._blocking, order.source, hold, self._platform)
         with step("documents"):
             documents = await reader.read(resolved)
         failpoint("pull.documents")
         image = _image(documents, self._clock())
         await hold.add(*names_of(image))
-        if await self._unpack(source, image, documents, progress):
-            with step("sync"):
-                await self._blocking(self._snapshots.sync)
-            failpoint("pull.synced")
+        diff_ids = documents.config.diff_ids if documents.config else ()
+        states = order.progress.states
+        await order.place.unpack(order.source, image, diff_ids, at_once=self._layers_at_once, states=states)
+        failpoint("pull.synced")
         return image
-
-    async def _unpack(self, source: Source, image: Image, documents: Documents, progress: PullProgress) -> bool:
-        """Make the snapshots that are missing; whether there were any."""
-        slots = asyncio.Semaphore(self._layers_at_once)
-        if documents.config is None:
-            return await self._artifacts.make(source, image, slots, progress.states)
-        stack = Stack(
-            source=source,
-            layers=image.layers,
-            diff_ids=documents.config.diff_ids,
-            chain_ids=image.chain_ids,
-            slots=slots,
-        )
-        return await self._layers.unpack(stack, progress.states)
 
 
 def _names(reference: Reference, resolved: Resolved) -> tuple[str, ...]:
@@ -204,7 +216,7 @@ def _image(documents: Documents, created_at: float) -> Image:
         layers=manifest.layers if config else blobs[1:],
         chain_ids=chain_ids(config.diff_ids) if config else (chain_id(documents.target.digest),),
         config=config.raw if config else b"{}",
-        artifact_type="" if config else manifest.config.media_type,
+        artifact_type="" if config else manifest.config.media_type or _UNTYPED,
         size=sum(blob.size for blob in blobs),
         created_at=created_at,
         annotations=manifest.annotations,

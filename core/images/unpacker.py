@@ -47,12 +47,20 @@ class Unpacked:
 
 
 class Unpacker:
-    def __init__(self, content: ContentStore, snapshots: Snapshotter, zygote: Zygote, blocking: Blocking) -> None:
+    def __init__(
+        self,
+        content: ContentStore,
+        snapshots: Snapshotter,
+        zygote: Zygote,
+        blocking: Blocking,
+        transfers: Transfers,
+    ) -> None:
+        """`transfers` are those of all unpackers, since a blob is fetched once."""
         self._content = content
         self._snapshots = snapshots
         self._zygote = zygote
         self._blocking = blocking
-        self._transfers = Transfers(content, blocking)
+        self._transfers = transfers
 
     async def unpack(self, source: Source, layer: Layer, key: str, state: LayerState) -> Unpacked:
         """Unpack `layer` into active snapshot `key`, fetching it if needed; both digests are right afterwards.

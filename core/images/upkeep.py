@@ -23,7 +23,8 @@ from core.images.pull import Puller
 from core.log import get_logger
 from core.remotes.reference import Reference
 from core.remotes.registry import Registry, Repository
-from core.snapshots.snapshotter import Kind, Snapshotter
+from core.snapshots.snapshotter import Kind
+from core.snapshots.snapshotters import Snapshotters
 from core.types import Descriptor, Digest
 
 log = get_logger(__name__)
@@ -49,7 +50,7 @@ class Upkeep:
         *,
         images: ImageStore,
         content: ContentStore,
-        snapshots: Snapshotter,
+        snapshotters: Snapshotters,
         puller: Puller,
         registry: Registry,
         holds: Holds,
@@ -57,7 +58,7 @@ class Upkeep:
     ) -> None:
         self._images = images
         self._content = content
-        self._snapshots = snapshots
+        self._snapshotters = snapshotters
         self._puller = puller
         self._registry = registry
         self._holds = holds
@@ -119,8 +120,9 @@ class Upkeep:
         return "" if actual == expected else f"its digest is {algorithm}:{actual}"
 
     def _is_unpacked(self, chain_id: str) -> bool:
+        """In any of them: a handler's snapshotter gets what it lacks when its first container is created."""
         with suppress(NotFound):
-            return self._snapshots.stat(chain_id).kind is Kind.COMMITTED
+            return self._snapshotters.of(chain_id).stat(chain_id).kind is Kind.COMMITTED
         return False
 
     async def _unpack(self, image: Image) -> None:

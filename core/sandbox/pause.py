@@ -49,7 +49,8 @@ log = get_logger(__name__)
 END = 10.0
 """Seconds from SIGKILL to the exit of a root container, which does nothing but sleep: its shim hangs after that."""
 
-FindImage = Callable[[str], Awaitable[Image]]
+FindImage = Callable[[str, str], Awaitable[Image]]
+"""The image of a name, unpacked in the snapshotter of a name."""
 """The image of a reference, pulled when it is not on the node."""
 
 
@@ -90,7 +91,7 @@ class PauseController:
             return await self._sandbox(spec)
         if self._roots.has(spec.id):
             raise AlreadyExists(f"root container of sandbox {spec.id}: remove the sandbox first")
-        image = await self._find_image(runtime.infra_image)
+        image = await self._find_image(runtime.infra_image, runtime.snapshotter)
         try:
             await self._start(spec, runtime, image)
             return await self._sandbox(spec)
@@ -109,7 +110,7 @@ class PauseController:
             systemd=runtime.systemd_cgroup,
             oom_floor=oom.floor(),
         )
-        bundle = await self._blocking(self._roots.make, spec.id, image, write_spec)
+        bundle = await self._blocking(self._roots.make, spec.id, image, write_spec, runtime.snapshotter)
         failpoint("sandbox.root.written")
         await self._manager.start(spec.id, runtime, bundle=bundle)
         await self._blocking(_make_places, spec, directory)

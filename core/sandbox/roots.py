@@ -8,6 +8,7 @@ What a crash leaves is named by the sandbox's id: a directory, after a reboot th
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
@@ -20,7 +21,7 @@ from core.linux.mount import MNT_DETACH, mount_all, umount_all
 from core.log import get_logger
 from core.oci.user import User, resolve
 from core.sandbox.root_spec import image_user
-from core.snapshots.snapshotter import Snapshotter
+from core.snapshots.snapshotters import Snapshotters
 
 log = get_logger(__name__)
 
@@ -30,15 +31,15 @@ _SNAPSHOT = "root-"
 class Roots:
     """All calls block."""
 
-    def __init__(self, state: str, snapshotter: Snapshotter) -> None:
+    def __init__(self, state: str, snapshotters: Snapshotters) -> None:
         self._directory = os.path.join(state, "roots")
-        self._snapshotter = snapshotter
+        self._snapshotters = snapshotters
         make_dirs(self._directory, 0o711)
 
     def path(self, sandbox_id: str) -> str:
         return os.path.join(self._directory, sandbox_id)
 
-    def make(self, sandbox_id: str, image: Image, spec: Callable[[User], bytes]) -> str:
+    def make(self, sandbox_id: str, image: Image, spec: Callable[[User], bytes], snapshotter: str) -> str:
         """Make the bundle, with what `spec` writes for the image's user; return its path.
 
         Raises NotFound when the image's snapshot is gone, InvalidArgument (the image's user), what `spec` raises.
@@ -47,7 +48,7 @@ class Roots:
         make_dirs(self.path(sandbox_id), 0o700)
         make_dirs(rootfs, 0o755)
         failpoint("sandbox.root.made")
-        mount_all(self._snapshotter.prepare(_SNAPSHOT + sandbox_id, image.chain_id), rootfs)
+        mount_all(self._snapshotters.get(snapshotter).prepare(_SNAPSHOT + sandbox_id, image.chain_id), rootfs)
         failpoint("sandbox.root.mounted")
         document = spec(resolve(rootfs, image_user(image)))
         write_atomic(os.path.join(self.path(sandbox_id), "config.json"), document, durable=False)
@@ -63,7 +64,7 @@ class Roots:
 
     def ids(self) -> set[str]:
         """The sandboxes of which there is something."""
-        names = (info.name for info in self._snapshotter.walk())
+        names = (info.name for info in self._snapshotters.walk())
         found = {name.removeprefix(_SNAPSHOT) for name in names if name.startswith(_SNAPSHOT)}
         return found.union(os.listdir(self._directory))
 
@@ -71,17 +72,17 @@ class Roots:
         """Unmount, drop the snapshot and the directory. Success when absent."""
         umount_all(os.path.join(self.path(sandbox_id), "rootfs"), MNT_DETACH)
         failpoint("sandbox.root.unmounted")
-        if self._has_snapshot(sandbox_id):
-            self._snapshotter.remove(_SNAPSHOT + sandbox_id)
+        with contextlib.suppress(NotFound):
+            self._snapshotters.of(_SNAPSHOT + sandbox_id).remove(_SNAPSHOT + sandbox_id)
         remove_tree(self.path(sandbox_id))
         try:
-            self._snapshotter.cleanup()
+            self._snapshotters.cleanup()
         except OSError as exc:  # tried again the next time
             log.error("files of a removed root container stay for now", sandbox_id=sandbox_id, error=exc)
 
     def _has_snapshot(self, sandbox_id: str) -> bool:
         try:
-            self._snapshotter.stat(_SNAPSHOT + sandbox_id)
+            self._snapshotters.of(_SNAPSHOT + sandbox_id)
         except NotFound:
             return False
         return True

@@ -7,7 +7,6 @@ here - containers, tasks, diff - answers UNIMPLEMENTED: pods are the kubelet's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
@@ -37,7 +36,7 @@ from core.services.images import ImagesService
 from core.services.leases import LeasesService
 from core.services.snapshots import SnapshotsService
 from core.services.upkeep import UpkeepService
-from core.snapshots.snapshotter import Snapshotter
+from core.snapshots.snapshotters import Snapshotters
 from core.types import Platform
 
 
@@ -45,7 +44,7 @@ from core.types import Platform
 class ServiceDeps:
     images: ImageStore
     content: ContentStore
-    snapshotters: Mapping[str, Snapshotter]
+    snapshotters: Snapshotters
     """By name; "" is the default one."""
     puller: Puller
     collector: Collector
@@ -61,7 +60,7 @@ class ServiceDeps:
 
 def make_services(deps: ServiceDeps) -> list[tuple[ServiceDescriptor, object]]:
     content = ContentService(deps.content, deps.leases, deps.collector, deps.blocking)
-    names = [name for name in deps.snapshotters if name]
+    names = list(deps.snapshotters.named)
     return [
         (_only(content_service_pb2.DESCRIPTOR), content),
         (_only(images_service_pb2.DESCRIPTOR), ImagesService(deps.images, deps.puller, deps.collector, deps.blocking)),

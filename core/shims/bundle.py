@@ -53,6 +53,8 @@ class Runtime:
     """Reference of the image of the pods' root containers; "" for pods without."""
     shim: str = ""
     """Absolute path of a shim that is not ours, "" for ours."""
+    snapshotter: str = ""
+    """By its name, in which the pod's images are unpacked and its containers stand; "" for the node's default."""
 
 
 class _SandboxFile(msgspec.Struct, frozen=True):

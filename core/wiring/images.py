@@ -32,7 +32,8 @@ from core.remotes.keychain import Keychain
 from core.remotes.ranges import Splitting
 from core.remotes.registry import Registry
 from core.services.services import ServiceDeps, make_services
-from core.snapshots.snapshotter import Snapshotter, Usage
+from core.snapshots.snapshotter import Usage
+from core.snapshots.snapshotters import Snapshotters
 from core.telemetry import Telemetry
 from core.wiring.config import CoreConfig
 from core.wiring.node import node_id
@@ -63,7 +64,7 @@ class _Ground:
     config: CoreConfig
     store: ImageStore
     content: LocalContent
-    snapshotter: Snapshotter
+    snapshotters: Snapshotters
     holds: Holds
     blocking: Blocking
     registry: Registry
@@ -78,7 +79,7 @@ async def open_images(
     *,
     store: ImageStore,
     records: RecordStore,
-    snapshotter: Snapshotter,
+    snapshotters: Snapshotters,
     zygote: Zygote,
     metadata: Executor,
     filesystem: Executor,
@@ -98,7 +99,7 @@ async def open_images(
         config=config,
         store=store,
         content=LocalContent(os.path.join(config.root, "content")),
-        snapshotter=snapshotter,
+        snapshotters=snapshotters,
         holds=holds,
         blocking=Blocking(filesystem),
         registry=await stack.enter_async_context(registry),
@@ -118,7 +119,7 @@ def _images(ground: _Ground, zygote: Zygote) -> Images:
         verifier=ground.verifier,
         remover=Remover(images=ground.store, collector=collector, blocking=ground.blocking),
         collector=collector,
-        space=lambda: space_of_images(ground.content, ground.snapshotter),
+        space=lambda: space_of_images(ground.content, ground.snapshotters),
         services=make_services(_service_deps(ground, puller, collector, closing)),
         closing=closing,
     )
@@ -129,7 +130,7 @@ def _puller(ground: _Ground, zygote: Zygote) -> Puller:
         registry=ground.registry,
         images=ground.store,
         content=ground.content,
-        snapshots=ground.snapshotter,
+        snapshotters=ground.snapshotters,
         zygote=zygote,
         holds=ground.holds,
         blocking=ground.blocking,
@@ -146,7 +147,7 @@ def _collector(ground: _Ground) -> Collector:
     return Collector(
         images=ground.store,
         content=ground.content,
-        snapshots=ground.snapshotter,
+        snapshotters=ground.snapshotters,
         holds=ground.holds,
         blocking=ground.blocking,
         clock=time.time,
@@ -159,7 +160,7 @@ def _upkeep(ground: _Ground, puller: Puller) -> Upkeep:
     return Upkeep(
         images=ground.store,
         content=ground.content,
-        snapshots=ground.snapshotter,
+        snapshotters=ground.snapshotters,
         puller=puller,
         registry=ground.registry,
         holds=ground.holds,
@@ -171,7 +172,7 @@ def _service_deps(ground: _Ground, puller: Puller, collector: Collector, closing
     return ServiceDeps(
         images=ground.store,
         content=ground.content,
-        snapshotters={"": ground.snapshotter, "overlayfs": ground.snapshotter},
+        snapshotters=ground.snapshotters,
         puller=puller,
         collector=collector,
         leases=ground.leases,
@@ -184,8 +185,11 @@ def _service_deps(ground: _Ground, puller: Puller, collector: Collector, closing
     )
 
 
-async def find_or_pull(images: Images, reference: str) -> Image:
+async def find_or_pull(images: Images, reference: str, snapshotter: str) -> Image:
+    """The image, unpacked in `snapshotter`."""
     try:
-        return find_image(images.store, reference)
+        image = find_image(images.store, reference)
     except NotFound:
-        return await images.puller.pull(reference)
+        return await images.puller.pull(reference, snapshotter=snapshotter)
+    await images.puller.unpack(image, snapshotter)
+    return image

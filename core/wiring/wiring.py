@@ -34,8 +34,10 @@ from core.sandbox.pinned import PinnedController
 from core.sandbox.roots import Roots
 from core.shims.bundle import Runtime
 from core.shims.manager import ShimManager
+from core.snapshots.native import NativeSnapshotter
 from core.snapshots.overlay import OverlaySnapshotter
 from core.snapshots.snapshotter import Snapshotter
+from core.snapshots.snapshotters import NATIVE, OVERLAYFS, Snapshotters
 from core.tasks.service import ShimTasks
 from core.tasks.tasks import Tasks
 from core.telemetry import SILENT, Telemetry
@@ -59,7 +61,7 @@ class Core:
     """Everything below CRI, open."""
 
     images: Images
-    snapshotter: Snapshotter
+    snapshotters: Snapshotters
     zygote: Zygote
     records: RecordStore
     shims: ShimManager
@@ -93,20 +95,20 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
         tasks = ShimTasks(shims)
         await stack.enter_async_context(tasks.listening())
         network = await _open_network(config, stack, filesystem, group, telemetry)
-        snapshotter = OverlaySnapshotter(os.path.join(config.root, "snapshots"), boot_id=boot_id())
+        snapshotters = _open_snapshotters(config)
         records = MirroredRecords(SqliteRecords(database), os.path.join(config.state, "records"))
         images = await open_images(
             config,
             stack,
             store=SqliteImages(database),
             records=records,
-            snapshotter=snapshotter,
+            snapshotters=snapshotters,
             zygote=zygote,
             metadata=metadata,
             filesystem=filesystem,
             telemetry=telemetry,
         )
-        roots = Roots(config.state, snapshotter)
+        roots = Roots(config.state, snapshotters)
         controllers = _controllers(
             config, shims=shims, tasks=tasks, images=images, roots=roots, executor=filesystem
         )
@@ -120,7 +122,7 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
         stack.callback(group.create_task(health.run()).cancel)
         yield Core(
             images=images,
-            snapshotter=snapshotter,
+            snapshotters=snapshotters,
             zygote=zygote,
             records=records,
             shims=shims,
@@ -133,6 +135,18 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             rebooted=rebooted(config.root),
             problems=health.problems,
         )
+
+
+def _open_snapshotters(config: CoreConfig) -> Snapshotters:
+    """All that a handler names, and those that one named once: what is in there must go when its image goes."""
+    named = {runtime.snapshotter for runtime in config.handlers.values()}
+    snapshotters: dict[str, Snapshotter] = {
+        OVERLAYFS: OverlaySnapshotter(os.path.join(config.root, "snapshots"), boot_id=boot_id())
+    }
+    native = os.path.join(config.root, "snapshots-native")
+    if NATIVE in named or os.path.isdir(native):
+        snapshotters[NATIVE] = NativeSnapshotter(native, boot_id=boot_id())
+    return Snapshotters(snapshotters)
 
 
 def _controllers(

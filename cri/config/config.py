@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -92,6 +92,10 @@ class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
     shim: Annotated[str, Meta(description="its binary; empty: found on PATH by the type's name")] = ""
     binary: Annotated[str, Meta(description="the OCI runtime; empty: found on PATH by the handler's name")] = ""
     systemd_cgroup: Annotated[bool, Meta(description="cgroups by systemd instead of cgroupfs")] = False
+    snapshotter: Annotated[
+        Literal["overlayfs", "native"],
+        Meta(description="what images are unpacked in for its containers; native: copies, for any filesystem and VM"),
+    ] = "overlayfs"
     infra_image: Annotated[str, Meta(description="set: sandboxes with a pause container of this image")] = ""
     pod_annotations: Annotated[
         list[str], Meta(description="annotations of pods and containers that reach the OCI spec; * matches anything")

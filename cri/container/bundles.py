@@ -28,7 +28,7 @@ from core.linux.idmap import bind_mapped, unbind
 from core.linux.mount import MNT_DETACH, mount_all, umount2, umount_all
 from core.log import get_logger
 from core.snapshots.mapped import mount_mapped
-from core.snapshots.snapshotter import Snapshotter
+from core.snapshots.snapshotters import Snapshotters
 from core.steps import step
 from cri.container.image_mounts import ImageMounts
 from cri.container.volumes import Volumes
@@ -51,12 +51,11 @@ class MappedUsers:
 class Bundles:
     """The bundles below one state directory. All calls block."""
 
-    def __init__(self, root: str, snapshotter: Snapshotter, snapshotter_name: str, volumes: Volumes) -> None:
+    def __init__(self, root: str, snapshotters: Snapshotters, volumes: Volumes) -> None:
         self._root = root
         make_dirs(root, 0o711)
-        self._snapshotter = snapshotter
-        self.snapshotter_name = snapshotter_name
-        self.images = ImageMounts(root, snapshotter)
+        self._snapshotters = snapshotters
+        self.images = ImageMounts(root, snapshotters)
         self.volumes = volumes
 
     def path(self, container_id: str) -> str:
@@ -65,7 +64,9 @@ class Bundles:
     def rootfs(self, container_id: str) -> str:
         return os.path.join(self._root, container_id, "rootfs")
 
-    def prepare(self, container_id: str, chain_id: str, users: MappedUsers | None = None) -> str:
+    def prepare(
+        self, container_id: str, chain_id: str, users: MappedUsers | None = None, *, snapshotter: str = ""
+    ) -> str:
         """Make the bundle with its root filesystem mounted, for `users` when they are not the node's; return the path
         of the latter.
 
@@ -75,7 +76,7 @@ class Bundles:
         make_dirs(rootfs, 0o700)
         failpoint("bundle.prepare.made")
         with step("snapshot"):
-            mounts = self._snapshotter.prepare(container_id, chain_id)
+            mounts = self._snapshotters.get(snapshotter).prepare(container_id, chain_id)
         failpoint("bundle.prepare.snapshot")
         with step("mount"):
             if users is None:
@@ -128,7 +129,7 @@ class Bundles:
     def clean_up(self) -> None:
         """Delete what was released. What cannot be deleted is logged, and tried again the next time."""
         try:
-            self._snapshotter.cleanup()
+            self._snapshotters.cleanup()
         except OSError as exc:
             log.error("files of a removed container stay for now", error=exc)
 
@@ -145,13 +146,20 @@ class Bundles:
             for name in os.listdir(self._mapped(container_id)):
                 unbind(os.path.join(self._mapped(container_id), name))
         with step("snapshot"), contextlib.suppress(NotFound):
-            self._snapshotter.remove(container_id)
+            self._snapshotters.of(container_id).remove(container_id)
         failpoint("bundle.remove.unsnapped")
         remove_tree(self.path(container_id))
 
+    def snapshotter(self, container_id: str) -> str:
+        """The name of the one that has the container's root filesystem, "" when none has."""
+        try:
+            return self._snapshotters.holder(container_id)
+        except NotFound:
+            return ""
+
     def ids(self) -> list[str]:
         """The container ids of which there is something, with or without a record; after a reboot not the bundle."""
-        writable = (one.name for one in self._snapshotter.walk() if _ID.fullmatch(one.name))
+        writable = (one.name for one in self._snapshotters.walk() if _ID.fullmatch(one.name))
         return list({*os.listdir(self._root), *self.volumes.ids(), *writable})
 
     def _scratch(self, container_id: str) -> str:

@@ -77,13 +77,15 @@ async def _create(
     with step("verify images"):
         for one in (image, *(wanted.image for wanted in images)):
             await deps.verifier.check_again(one)
+    handler = deps.handlers[pod.runtime_handler]
+    for one in (image, *(wanted.image for wanted in images)):
+        await deps.unpack(one, handler.snapshotter)
     container_id = deps.new_id()
     loop = asyncio.get_running_loop()
     async with undoing() as undo:
         undo.push(lambda: loop.run_in_executor(deps.filesystem, deps.bundles.remove, container_id))
         with step("host paths"):
-            strict = deps.handlers[pod.runtime_handler].strict_host_paths
-            paths = await host_paths(deps.zygote, request.config, strict=strict)
+            paths = await host_paths(deps.zygote, request.config, strict=handler.strict_host_paths)
         source = source_of(deps, pod, request.config, image=image, container_id=container_id, paths=paths)
         with step("bundle"):
             prepare = carried(_prepare)
@@ -117,10 +119,12 @@ def _image(deps: ContainerDeps, config: api.ContainerConfig) -> Image:
 
 def _prepare(deps: ContainerDeps, source: Source, images: Sequence[WantedImage], name: str) -> Prepared:
     """Everything that blocks: snapshot, mounts, look-ups and copies in the image, config.json."""
-    bundles = deps.bundles
-    refuse_links(bundles.prepare(source.container_id, source.image.chain_id, mapped_users(source.pod)))
+    bundles, snapshotter = deps.bundles, deps.handlers[source.pod.runtime_handler].snapshotter
+    chain_id, users = source.image.chain_id, mapped_users(source.pod)
+    refuse_links(bundles.prepare(source.container_id, chain_id, users, snapshotter=snapshotter))
     paths = {
-        one.container_path: bundles.images.make(source.container_id, number, one) for number, one in enumerate(images)
+        one.container_path: bundles.images.make(source.container_id, number, one, snapshotter=snapshotter)
+        for number, one in enumerate(images)
     }
     source = replace(source, paths={**source.paths, **paths})
     source = replace(source, paths={**source.paths, **map_volumes(bundles, source)})

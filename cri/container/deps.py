@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from core.images.images import ImageStore
+from core.images.images import Image, ImageStore
 from core.images.verification import ImageVerifier
 from core.tasks.tasks import Tasks
 from core.zygote.zygote import Zygote
@@ -31,6 +31,8 @@ class ContainerDeps:
     sandboxes: Store[PodSandbox]
     images: ImageStore
     verifier: ImageVerifier
+    unpack: Callable[[Image, str], Awaitable[None]]
+    """Have an image in the snapshotter of a name."""
     tasks: Tasks
     bundles: Bundles
     exits: Exits

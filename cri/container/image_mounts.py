@@ -19,7 +19,7 @@ from core.images.images import Image, ImageStore
 from core.images.lookup import find_image
 from core.linux.mount import mount_all, umount_all
 from core.linux.openat2 import real_path
-from core.snapshots.snapshotter import Snapshotter
+from core.snapshots.snapshotters import Snapshotters
 from cri import api
 from cri.errors import IMAGE_VOLUME_MOUNT_FAILED
 
@@ -56,16 +56,17 @@ def _wanted(images: ImageStore, mount: api.Mount) -> WantedImage:
 class ImageMounts:
     """Below the bundles in one directory. All calls block."""
 
-    def __init__(self, root: str, snapshotter: Snapshotter) -> None:
+    def __init__(self, root: str, snapshotters: Snapshotters) -> None:
         self._root = root
-        self._snapshotter = snapshotter
+        self._snapshotters = snapshotters
 
-    def make(self, container_id: str, number: int, wanted: WantedImage) -> str:
+    def make(self, container_id: str, number: int, wanted: WantedImage, *, snapshotter: str = "") -> str:
         """Mount it; return the path of what is wanted of it. Raises NotFound (image, sub path)."""
         target = os.path.join(self._directory(container_id), str(number))
         make_dirs(target, 0o700)
         try:
-            mount_all(self._snapshotter.view(_key(container_id, number), wanted.image.chain_id), target)
+            snapshots = self._snapshotters.get(snapshotter)
+            mount_all(snapshots.view(_key(container_id, number), wanted.image.chain_id), target)
             return _inside(target, wanted.sub_path) if wanted.sub_path else target
         except CrispError as exc:
             raise type(exc)(f"{IMAGE_VOLUME_MOUNT_FAILED}: mount {wanted.container_path[:160]}: {exc}") from exc
@@ -78,12 +79,12 @@ class ImageMounts:
         for number in reversed(range(self._count(container_id))):
             umount_all(os.path.join(self._directory(container_id), str(number)))
             with contextlib.suppress(NotFound):
-                self._snapshotter.remove(_key(container_id, number))
+                self._snapshotters.of(_key(container_id, number)).remove(_key(container_id, number))
 
     def _count(self, container_id: str) -> int:
         for number in itertools.count():
             try:
-                self._snapshotter.stat(_key(container_id, number))
+                self._snapshotters.of(_key(container_id, number))
             except NotFound:
                 break
         return number

@@ -26,7 +26,7 @@ def container_info(deps: ContainerDeps, container: Container) -> dict[str, objec
         "removing": container.id in deps.removing,
         "privileged": config.linux.security_context.privileged,
         "snapshotKey": container.id,
-        "snapshotter": deps.bundles.snapshotter_name,
+        "snapshotter": deps.bundles.snapshotter(container.id),
         **runtime_info(deps.handlers, pod.runtime_handler if pod else ""),
         "config": to_dict(config),
         "runtimeSpec": spec,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from core.images.images import ImageStore
 from core.images.pull import Puller
 from core.images.remove import Remover
 from core.snapshots.snapshotter import Usage
+from cri.config.config import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,8 @@ class ImageDeps:
     images: ImageStore
     puller: Puller
     remover: Remover
+    handlers: Mapping[str, Runtime]
+    """By runtime handler; "" is the default one."""
     filesystem: Executor
     image_root: str
     """The directory that holds content and snapshots, which ImageFsInfo names their filesystem by."""

@@ -14,12 +14,17 @@ log = get_logger(__name__)
 async def pull_image(deps: ImageDeps, request: api.PullImageRequest) -> str:
     """Pull, unpack and record; return the image's id. Two pulls of one image share the work.
 
-    Raises InvalidArgument (reference), NotFound, Unauthenticated, Refused (policy), Unavailable (every host and why),
-    DataLoss.
+    Raises InvalidArgument (reference, runtime handler), NotFound, Unauthenticated, Refused (policy), Unavailable (every
+    host and why), DataLoss.
     """
     if not request.image.image:
         raise InvalidArgument("PullImage: image is empty")
-    image = await deps.puller.pull(request.image.image, credentials(request.auth))
+    handler = deps.handlers.get(request.image.runtime_handler)
+    if handler is None:
+        there = ", ".join(sorted(filter(None, deps.handlers)))
+        raise InvalidArgument(f"PullImage: runtime handler {request.image.runtime_handler[:160]!r}: there is {there}")
+    auth = credentials(request.auth)
+    image = await deps.puller.pull(request.image.image, auth, snapshotter=handler.snapshotter)
     log.info("image pulled", image=request.image.image, id=image.id, size=image.size)
     return image.id
 

@@ -23,6 +23,7 @@ from core.sandbox.roots import Roots
 from core.shims.bundle import Runtime
 from core.shims.manager import ShimManager
 from core.snapshots.overlay import OverlaySnapshotter
+from core.snapshots.snapshotters import Snapshotters
 from core.tasks.service import ShimTasks
 from core.types import Descriptor, digest
 from core.zygote.process import ZygoteProcess
@@ -74,7 +75,7 @@ class Node:
             manager=self.manager,
             tasks=self.tasks,
             runtimes=runtimes,
-            roots=Roots(str(self.state), snapshots),
+            roots=Roots(str(self.state), Snapshotters({"overlayfs": snapshots})),
             find_image=self._find_image(snapshots),
             executor=executor,
         )
@@ -87,7 +88,7 @@ class Node:
         )
 
     def _find_image(self, snapshots):
-        async def find(reference):
+        async def find(reference, _snapshotter):
             assert reference == IMAGE
             if not [info for info in snapshots.walk() if info.name == IMAGE]:
                 snapshots.prepare("extract", "")

@@ -21,7 +21,9 @@ from core.images.remove import Remover
 from core.remotes.keychain import Keychain
 from core.remotes.registry import Registry
 from core.remotes.retry import Limits
+from core.snapshots.native import NativeSnapshotter
 from core.snapshots.overlay import OverlaySnapshotter
+from core.snapshots.snapshotters import Snapshotters
 from core.types import Platform
 from core.zygote.process import ZygoteProcess
 from rig.image_store import MemoryImages
@@ -39,6 +41,8 @@ class PullRig:
     images: object
     content: LocalContent
     snapshots: object
+    """The default one."""
+    snapshotters: Snapshotters
     holds: Holds
 
     def tree(self, image):
@@ -82,6 +86,7 @@ async def pull_rig(
     images = images if images is not None else MemoryImages()
     content = LocalContent(str(root / "content"))
     snapshots = snapshotter(str(root / "snapshots"))
+    snapshotters = Snapshotters({"first": snapshots, "native": NativeSnapshotter(str(root / "native"))})
     zygote = ZygoteProcess()
     await zygote.start()
     try:
@@ -97,7 +102,7 @@ async def pull_rig(
                 collector = Collector(
                     images=images,
                     content=content,
-                    snapshots=snapshots,
+                    snapshotters=snapshotters,
                     holds=holds,
                     blocking=blocking,
                     clock=clock,
@@ -108,7 +113,7 @@ async def pull_rig(
                         registry=registry,
                         images=images,
                         content=content,
-                        snapshots=snapshots,
+                        snapshotters=snapshotters,
                         zygote=zygote,
                         holds=holds,
                         blocking=blocking,
@@ -121,6 +126,7 @@ async def pull_rig(
                     images=images,
                     content=content,
                     snapshots=snapshots,
+                    snapshotters=snapshotters,
                     holds=holds,
                 )
     finally:
