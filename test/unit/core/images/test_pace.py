@@ -43,6 +43,7 @@ async def test_the_log_names_the_slowest_layer_its_host_and_its_rate(progress, m
     monkeypatch.setattr(pace, "PERIOD", 0.01)
     monkeypatch.setattr(pace, "TELL_EVERY", 1)
     caplog.set_level(logging.INFO)
+    progress.measure(1)  # what the first look compares with
     async with pace.watched("image", progress), asyncio.timeout(10):
         while not caplog.records:
             progress.states[0].arriving.offset += 1
