@@ -106,6 +106,9 @@ class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
     strict_host_paths: Annotated[
         bool, Meta(description="refuse a volume whose path is missing on the node, instead of making a directory")
     ] = False
+    shm_size: Annotated[
+        str, Meta(pattern="^[1-9][0-9]{0,14}([KMGT]i|[kMGT])?$", description="of each pod's /dev/shm")
+    ] = "64Mi"
     ulimits: Annotated[list[str], Meta(description="of every container's process, like nofile=1024:4096")] = field(
         default_factory=list
     )

@@ -19,6 +19,7 @@ from cri.sandbox.annotations import root_annotations
 from cri.sandbox.check import check_config, namespace_mode
 from cri.sandbox.deps import SandboxDeps
 from cri.sandbox.network import pod_network
+from cri.sandbox.shm import shm_size
 from cri.store.operations import Operation
 from cri.store.sandbox import PodSandbox, sandbox_name
 from cri.undo import Undo, undoing
@@ -114,6 +115,7 @@ def sandbox_spec(deps: SandboxDeps, sandbox_id: str, request: api.RunPodSandboxR
     options = config.linux.security_context.namespace_options
     own_network = options.network == api.NamespaceMode.POD
     users = user_namespace(options)
+    handler = deps.handlers[request.runtime_handler]
     return SandboxSpec(
         id=sandbox_id,
         runtime_handler=request.runtime_handler,
@@ -124,8 +126,9 @@ def sandbox_spec(deps: SandboxDeps, sandbox_id: str, request: api.RunPodSandboxR
         uid_mappings=(users.uids,) if users else (),
         gid_mappings=(users.gids,) if users else (),
         sysctls=_sysctls(config, own_network=own_network),
+        shm_size=shm_size(config, handler),
         cgroup_parent=config.linux.cgroup_parent,
-        annotations=root_annotations(sandbox_id, config, deps.handlers[request.runtime_handler].pod_annotations),
+        annotations=root_annotations(sandbox_id, config, handler.pod_annotations),
     )
 
 

@@ -169,3 +169,19 @@ def test_ulimits_are_the_handlers_and_over_them_those_of_an_annotation(
                 "Max core file size 0 0",
                 f"Max open files {nofile}",
             ]
+
+
+def test_dev_shm_has_the_size_of_the_handler_or_of_the_pods_annotation(
+    client: CriClient, node: Node, pods: Pods
+) -> None:
+    node.end(signal.SIGTERM)
+    node.configure('[runtimes.crun]\nshm_size = "3Mi"\npod_annotations = ["shm-size.crisp.io"]')
+    node.start().close()
+    client.wait_ready()
+    asking: tuple[tuple[dict[str, str], int], ...] = (({}, 3), ({"shm-size.crisp.io": "5Mi"}, 5))
+    for asked, mebibytes in asking:
+        sandbox = node.pod()
+        sandbox.annotations.update(asked)
+        container = pods.create(pods.run(sandbox), sandbox, node.container("sleep 1000"))
+        client.StartContainer(api.StartContainerRequest(container_id=container))
+        assert run(client, container, "stat -f -c '%S %b' /dev/shm").split() == ["4096", str(mebibytes << 8)]
