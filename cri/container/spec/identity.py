@@ -13,7 +13,8 @@ def effective_user(source: Source) -> User:
     """CRI's user over the image's, with groups by policy; reads the image's files. Raises InvalidArgument.
 
     The primary group is among the supplemental ones, or a process could drop it with a setgid program and pass a file
-    mode that denies it (CVE-2022-2995).
+    mode that denies it (CVE-2022-2995). They come as other runtimes have them, and as Kubernetes compares statuses: the
+    primary one, those of the image, those asked for.
     """
     security = source.security
     named = security.HasField("run_as_user") or security.run_as_username
@@ -25,7 +26,7 @@ def effective_user(source: Source) -> User:
     if security.supplemental_groups_policy not in api.SupplementalGroupsPolicy.values():
         raise InvalidArgument(f"supplemental_groups_policy {security.supplemental_groups_policy} is not known")
     strict = security.supplemental_groups_policy == api.SupplementalGroupsPolicy.Strict
-    groups = dict.fromkeys([gid, *asked, *(() if strict else user.groups)])
+    groups = dict.fromkeys([gid, *(() if strict else user.groups), *asked])
     return User(uid=user.uid, gid=gid, groups=tuple(groups), home=user.home)
 
 
