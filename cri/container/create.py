@@ -18,6 +18,7 @@ from core.failpoint import failpoint
 from core.images.images import Image
 from core.images.lookup import find_image
 from core.log import get_logger
+from core.oci.runtime import Spec
 from core.oci.user import User
 from core.steps import carried, step
 from cri import api
@@ -26,7 +27,7 @@ from cri.container.host_paths import host_paths
 from cri.container.image_mounts import WantedImage, wanted_images
 from cri.container.mapped import map_volumes, mapped_users
 from cri.container.record import new_record
-from cri.container.rootfs import refuse_links
+from cri.container.rootfs import refuse_detours, refuse_links
 from cri.container.source import source_of
 from cri.container.spec.build import build
 from cri.container.spec.identity import effective_user
@@ -132,9 +133,14 @@ def _prepare(deps: ContainerDeps, source: Source, images: Sequence[WantedImage],
     targets = declared_volumes(source.image_config.get("Volumes") or {}, taken)
     user = effective_user(source)
     volumes = bundles.volumes.make(source.container_id, source.rootfs, targets)
-    bundles.write_spec(source.container_id, msgspec.json.encode(build(source, user, volumes)))
+    _write(deps, source, build(source, user, volumes))
     container = new_record(source, user, images, name=name, created_at=deps.clock())
     return Prepared(source=source, user=user, container=container)
+
+
+def _write(deps: ContainerDeps, source: Source, spec: Spec) -> None:
+    refuse_detours(source.rootfs, (mount["destination"] for mount in spec["mounts"]))
+    deps.bundles.write_spec(source.container_id, msgspec.json.encode(spec))
 
 
 async def _as_plugins_want(deps: ContainerDeps, undo: Undo, prepared: Prepared) -> Container:
@@ -158,7 +164,7 @@ def _adjust(deps: ContainerDeps, prepared: Prepared, adjustment: ContainerAdjust
     container_id = prepared.container.id
     spec = msgspec.json.decode(deps.bundles.spec(container_id))
     adjust(spec, adjustment, prepared.source, prepared.user)
-    deps.bundles.write_spec(container_id, msgspec.json.encode(spec))
+    _write(deps, prepared.source, spec)
     limits = in_force(spec["linux"]["resources"], spec["process"]["oomScoreAdj"])
     return replace(
         prepared.container,
