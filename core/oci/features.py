@@ -66,7 +66,7 @@ def all_read_only(mountinfo: str, place: str) -> bool:
 
 def _write_bundle(directory: str, show: list[str], linux: dict[str, Any]) -> None:
     for name in ("dev", "host", "proc"):
-        make_dirs(f"{directory}/rootfs/{name}", 0o755)  # other users look in here
+        make_dirs(f"{directory}/rootfs/{name}", 0o711)  # other users pass through here
     for name in _LINKS:
         if not os.path.lexists(f"{directory}/rootfs/{name}"):
             os.symlink(f"host/{name}", f"{directory}/rootfs/{name}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import time
 
 from core.linux.fsmount import AT_FDCWD
@@ -70,8 +72,17 @@ class LogFile:
 
 def _open(path: str) -> int:
     """0640 and through no symbolic link at all: a pod with the node's /var/log mounted could have put one there, and
-    what its container prints would land wherever that leads (hazards, "log path")."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY
+    what its container prints would land wherever that leads (hazards, "log path"). Nor a FIFO, which would stop whoever
+    opens it or writes, nor a device."""
+    fd = _open_anything(path)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "the log is no regular file", path)
+    return fd
+
+
+def _open_anything(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK
     with contextlib.suppress(FileNotFoundError):
         return openat2(AT_FDCWD, path, flags, 0o640, RESOLVE_NO_SYMLINKS)
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)

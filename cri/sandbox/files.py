@@ -2,6 +2,8 @@
 
     <state>/etc/<sandbox id>/{hosts,hostname,resolv.conf}      made by RunPodSandbox, gone with RemovePodSandbox
 
+Nobody but root can list the directories (CVE-2024-25621); roots of user namespaces pass through.
+
 They lie in the state directory, which a reboot empties as it ends all pods. A crash in between leaves a directory whose
 id has no record; recovery removes it.
 """
@@ -30,6 +32,7 @@ class PodFiles:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        make_dirs(root, 0o711)
 
     def write(self, sandbox_id: str, config: api.PodSandboxConfig) -> None:
         """Write the three files, replacing what a crash may have left."""
@@ -38,7 +41,7 @@ class PodFiles:
 
     def _write(self, sandbox_id: str, config: api.PodSandboxConfig) -> None:
         directory = self.path(sandbox_id)
-        make_dirs(directory, 0o755)
+        make_dirs(directory, 0o711)
         users = user_namespace(config.linux.security_context.namespace_options)
         host_network = config.linux.security_context.namespace_options.network == api.NamespaceMode.NODE
         hosts = _node_file("/etc/hosts") if host_network else _HOSTS

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import tarfile
 import time
 from collections.abc import Iterator
@@ -175,6 +176,33 @@ def test_an_image_whose_proc_is_a_link_gets_no_false_proc(
         assert untouched(host)
 
 
+def test_no_link_of_an_image_leads_a_mount_over_proc(
+    client: CriClient, node: Node, pods: Pods, registry: Any, tmp_path: Path
+) -> None:
+    """CVE-2019-16884, CVE-2023-28642, CVE-2025-52881: by a volume of the image or of the pod, or just by /etc/hosts.
+
+    The OCI runtime would write the LSM's label, or leave out what it masks, in files of the image's.
+    """
+    (tmp_path / "volume").mkdir()
+    for number, (links, config) in enumerate(
+        (
+            ({"data": "/proc", "proc/self/attr/exec": b"false"}, {"Volumes": {"/data": {}}}),
+            ({"data": "proc/.."}, {"Volumes": {"/data/proc/sys": {}}}),
+            ({"data": "/sys"}, {"Volumes": {"/data": {}}}),
+            ({"pod": "../proc"}, {}),
+            ({"etc/hosts": "/proc/self/attr/exec"}, {}),
+        )
+    ):
+        image = pulled(client, registry, f"detour{number}", files(links), **config)
+        asked = config_of(node, image)
+        asked.mounts.add(host_path=str(tmp_path / "volume"), container_path="/pod")
+        sandbox = node.pod()
+        pod = pods.run(sandbox)
+        request = api.CreateContainerRequest(pod_sandbox_id=pod, config=asked, sandbox_config=sandbox)
+        code, message = refused(client.CreateContainer, request)
+        assert (code, "image: links lead" in message) == (grpc.StatusCode.INVALID_ARGUMENT, True), links
+
+
 def test_an_exec_never_changes_a_program_of_the_node(client: CriClient, node: Node, pods: Pods, registry: Any) -> None:
     """CVE-2019-5736: the image's shell is whatever executes it."""
     tar = files({"bin/evil": b"#!/proc/self/exe\n"}, mode=0o755)
@@ -254,6 +282,7 @@ def test_output_without_end_costs_no_memory_and_blocks_nobody(client: CriClient,
 
 
 def test_a_log_goes_through_no_link(client: CriClient, node: Node, pods: Pods, host: Path, tmp_path: Path) -> None:
+    """Hazard "log path": at the start."""
     for place in ("main", "main/0.log"):
         sandbox = node.pod()
         logs = Path(sandbox.log_directory)
@@ -275,6 +304,38 @@ def test_a_log_goes_through_no_link(client: CriClient, node: Node, pods: Pods, h
     wait_exited(client, container)
     assert status(client, container).log_path == f"{tmp_path}/logs-link/main/0.log"
     assert (tmp_path / "logs-link/main/0.log").read_text().endswith("written\n")
+
+
+def test_a_log_that_is_rotated_goes_on_in_no_link_fifo_or_device(
+    client: CriClient, node: Node, pods: Pods, host: Path
+) -> None:
+    """Hazard "log path": a pod with the node's /var/log puts something there before ReopenContainerLog."""
+    sandbox = node.pod()
+    path = Path(sandbox.log_directory) / "main.log"
+    container = pods.create(pods.run(sandbox), sandbox, node.container("mkfifo /tmp/fifo; cat /tmp/fifo"))
+    client.StartContainer(api.StartContainerRequest(container_id=container))
+    assert path.stat().st_mode & 0o777 == 0o640
+    (path.parent / "old").hardlink_to(path)
+    reopen = api.ReopenContainerLogRequest(container_id=container)
+    for put in (
+        lambda: path.symlink_to(host / "new"),
+        lambda: path.symlink_to(host / "sentinel"),
+        lambda: os.mkfifo(path),
+        lambda: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3)),
+        path.mkdir,
+    ):
+        path.unlink()
+        put()
+        refused(client.ReopenContainerLog, reopen)
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+            path.touch()
+    line = "head -c 40000 /dev/zero | tr '\\0' x; echo"
+    run(client, container, f"until [ -p /tmp/fifo ]; do sleep 0.02; done; {{ {line}; }} > /tmp/fifo")
+    wait_exited(client, container)
+    lines = [line.split(" ", 3)[2:] for line in (path.parent / "old").read_text().splitlines()]
+    assert [(tag, len(text)) for tag, text in lines] == [("P", 16384), ("P", 16384), ("F", 40000 - 2 * 16384)]
+    assert untouched(host)
 
 
 def test_names_are_never_paths(client: CriClient, node: Node, pods: Pods, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from cri import api
 from rig.cri_calls import refused, run, status
 from rig.cri_client import CriClient
 from rig.images import artifact, build, busybox, files, layer, push
+from rig.node import wait_until
 from rig.registry import running_registry
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def test_a_mounted_image_can_be_removed_and_stays_readable_until_its_container_g
         assert len(snapshots(node)) == len(before) - 2  # the container's own, and its view
     node.end(signal.SIGTERM)
     with node.start():
-        assert len(snapshots(node)) == len(before) - 4  # and the two layers of the image
+        wait_until(lambda: len(snapshots(node)) == len(before) - 4, "the two layers of the image are gone, too")
 
 
 def snapshots(node: Node) -> list[Path]:

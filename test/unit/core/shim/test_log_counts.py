@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,11 @@ def test_what_is_written_is_counted_in_a_file_that_outlives_the_counter(tmp_path
 
 def test_what_cannot_be_written_is_counted_as_dropped(tmp_path: Path) -> None:
     counter = LogCounter(str(tmp_path))
-    log = LogFile("/dev/full", counter)
+    log = LogFile(str(tmp_path / "log"), counter)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
     log.write(b"12345\n", 1, 0)
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert read_counts(str(tmp_path)) == LogCounts(bytes=0, lines=1, split=0, dropped=6)
     log.close()
     counter.close()
