@@ -31,6 +31,16 @@ def open_files(pid: int) -> tuple[int, int]:
     return count, sockets
 
 
+def has_died(pid: int) -> bool:
+    """Whether the process is gone, or only waits to be reaped (proc_pid_stat(5), state)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            state = file.read(1024).rpartition(b") ")[2][:1]
+    except OSError:
+        return True
+    return state in b"ZX"
+
+
 def soft_limit_of_files(pid: int) -> int | None:
     """RLIMIT_NOFILE's soft value; None when it is unlimited, or the process is gone. prlimit(2) would need a capability
     to look at another user's."""

@@ -7,15 +7,17 @@ container that ends while something is being started in it is nobody's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 from core.errdefs import CrispError, FailedPrecondition, Internal
+from core.linux.proc import has_died
 from core.oci.execution import not_executable
 from cri.container.deps import ContainerDeps
 from cri.store.container import Container
 
 ENDING = 1.0
-"""Seconds for the exit of a container to be told: its kernel threads are at it, and the OCI runtime failed by that."""
+"""Seconds for a container to end whose end the OCI runtime seems to have met: other processes of it go first."""
 
 
 def start_failure(deps: ContainerDeps, container: Container, said: CrispError) -> CrispError:
@@ -28,9 +30,10 @@ async def exec_failure(deps: ContainerDeps, container: Container, command: str, 
     """Of another one."""
     if refused := not_executable(str(said), command):
         return refused
-    try:
-        async with asyncio.timeout(ENDING):
-            await deps.exits.wait_exited(container.id)
-    except TimeoutError:
-        return said
-    return FailedPrecondition(f"container {container.id} ended before {command[:160]!r} was started in it")
+    if not has_died(container.pid):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENDING):
+                await deps.exits.wait_exited(container.id)
+    if has_died(container.pid):  # the shim may take longer to tell, with so much to do
+        return FailedPrecondition(f"container {container.id} ended before {command[:160]!r} was started in it")
+    return said
