@@ -7,8 +7,6 @@ import os
 from collections.abc import Coroutine
 from typing import Any
 
-import grpc
-
 from core.errdefs import CrispError
 from core.log import get_logger
 from core.oci import apparmor
@@ -21,6 +19,7 @@ from cri.config.config import Config
 from cri.container.plugins import PluginRuntime
 from cri.doctor import Doctor
 from cri.features import find_features
+from cri.grpc.server import Server
 from cri.image_service import ImageService
 from cri.notify import notify
 from cri.present import present
@@ -61,7 +60,7 @@ class Daemon:
             compose.streaming_deps(config, self._containers, self._sandboxes), compose.streaming_listen(config)
         )
         self._stats = compose.stats_deps(config, core, self._containers)
-        self._server: grpc.aio.Server | None = None
+        self._server: Server | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -94,10 +93,8 @@ class Daemon:
         images = ImageService(compose.image_deps(self._config, self._core, self._stats))
         services = [(api.RUNTIME_SERVICE, runtime), (api.IMAGE_SERVICE, images), *self._core.images.services]
         services.append((api.DOCTOR, self._doctor()))
-        self._server = make_server(
-            self._config.grpc.address, services, telemetry=self._telemetry, calls=self._calls
-        )
-        await self._server.start()
+        self._server = make_server(services, telemetry=self._telemetry, calls=self._calls)
+        await self._server.start(self._config.grpc.address)
         log.info("serving", address=self._config.grpc.address)
         notify("READY=1")
         self._spawn(self._clean_up(leftovers))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-import grpc
-
 from core import errdefs
 from core.images.verification import Refused
 from core.remotes.failures import Unreachable
+from cri.grpc.codes import Code
 
 IMAGE_VOLUME_MOUNT_FAILED = "ImageVolumeMountFailed"
 _REASONS: Mapping[type[BaseException], str] = {
@@ -18,30 +17,30 @@ _REASONS: Mapping[type[BaseException], str] = {
 }
 """What a message begins with for the kubelet to show it as the reason (cri-api, pkg/errors)."""
 
-_CODES: tuple[tuple[type[errdefs.CrispError], grpc.StatusCode], ...] = (
-    (errdefs.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
-    (errdefs.NotFound, grpc.StatusCode.NOT_FOUND),
-    (errdefs.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
-    (errdefs.FailedPrecondition, grpc.StatusCode.FAILED_PRECONDITION),
-    (errdefs.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
-    (errdefs.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
-    (errdefs.ResourceExhausted, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (errdefs.Unavailable, grpc.StatusCode.UNAVAILABLE),
-    (errdefs.DeadlineExceeded, grpc.StatusCode.DEADLINE_EXCEEDED),
-    (errdefs.Cancelled, grpc.StatusCode.CANCELLED),
-    (errdefs.Unimplemented, grpc.StatusCode.UNIMPLEMENTED),
-    (errdefs.DataLoss, grpc.StatusCode.DATA_LOSS),
-    (errdefs.Internal, grpc.StatusCode.INTERNAL),
+_CODES: tuple[tuple[type[errdefs.CrispError], Code], ...] = (
+    (errdefs.InvalidArgument, Code.INVALID_ARGUMENT),
+    (errdefs.NotFound, Code.NOT_FOUND),
+    (errdefs.AlreadyExists, Code.ALREADY_EXISTS),
+    (errdefs.FailedPrecondition, Code.FAILED_PRECONDITION),
+    (errdefs.PermissionDenied, Code.PERMISSION_DENIED),
+    (errdefs.Unauthenticated, Code.UNAUTHENTICATED),
+    (errdefs.ResourceExhausted, Code.RESOURCE_EXHAUSTED),
+    (errdefs.Unavailable, Code.UNAVAILABLE),
+    (errdefs.DeadlineExceeded, Code.DEADLINE_EXCEEDED),
+    (errdefs.Cancelled, Code.CANCELLED),
+    (errdefs.Unimplemented, Code.UNIMPLEMENTED),
+    (errdefs.DataLoss, Code.DATA_LOSS),
+    (errdefs.Internal, Code.INTERNAL),
 )
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
-def status_of(exc: BaseException) -> tuple[grpc.StatusCode, str]:
+def status_of(exc: BaseException) -> tuple[Code, str]:
     """Status code and message for any exception; UNKNOWN for one that nobody planned for."""
     message = _REASONS.get(type(exc), "") + (str(exc) or type(exc).__name__)
     for kind, code in _CODES:
         if isinstance(exc, kind):
             return code, message
     if isinstance(exc, OSError) and exc.errno in _FULL:
-        return grpc.StatusCode.RESOURCE_EXHAUSTED, f"{message}: free some space"
-    return grpc.StatusCode.UNKNOWN, f"{type(exc).__name__}: {message}"
+        return Code.RESOURCE_EXHAUSTED, f"{message}: free some space"
+    return Code.UNKNOWN, f"{type(exc).__name__}: {message}"

@@ -6,9 +6,9 @@ import asyncio
 import os
 from collections.abc import Mapping
 
-import grpc
-
 from core.log import get_logger
+from cri.grpc.codes import Code
+from cri.grpc.probe import ask
 from cri.notify import notify
 
 log = get_logger(__name__)
@@ -30,14 +30,12 @@ async def keep_alive(address: str, within: float) -> None:
     """
     while True:
         try:
-            await asyncio.wait_for(_ask(address), within / 3)
-            notify("WATCHDOG=1")
-        except (grpc.aio.AioRpcError, TimeoutError) as exc:
+            code = await asyncio.wait_for(ask(address, _METHOD), within / 3)
+        except (OSError, EOFError, TimeoutError) as exc:
             log.error("CRI does not answer", address=address, error=exc)
+        else:
+            if code is Code.OK:
+                notify("WATCHDOG=1")
+            else:
+                log.error("CRI does not answer well", address=address, code=code.name)
         await asyncio.sleep(within / 3)
-
-
-async def _ask(address: str) -> None:
-    async with grpc.aio.insecure_channel(f"unix:{address}") as channel:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
-        await call(b"")

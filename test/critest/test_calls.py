@@ -13,8 +13,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from cri import api
+from rig.cri_calls import written
 from rig.cri_client import CriClient
+from rig.node import wait_until
 from rig.patience import patient
+from rig.processes import halt_shim, resume_shim
 
 if TYPE_CHECKING:
     from conftest import Node, Pods
@@ -50,6 +53,7 @@ def test_a_pods_start_is_told_with_the_steps_of_each_call(client: CriClient, pod
 
 def test_a_client_hears_before_its_deadline_at_which_step_its_call_is(client: CriClient, pods: Pods) -> None:
     pod, container = pods.start(STUBBORN)
+    wait_until(lambda: written(client, container) == ["up"], "the trap is set")
     with pytest.raises(grpc.RpcError, match=r"'exit of the container' took [0-9.]+ s") as caught:
         client.StopContainer(api.StopContainerRequest(container_id=container, timeout=600), timeout=1.5)
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -58,13 +62,19 @@ def test_a_client_hears_before_its_deadline_at_which_step_its_call_is(client: Cr
 
 
 def test_a_slow_call_is_logged_with_its_slowest_step(client: CriClient, pods: Pods, node: Node) -> None:
-    (_, container), (_, other) = pods.start(STUBBORN), pods.start("sleep 1000")
+    (_, container), (pod, other) = pods.start(STUBBORN), pods.start("sleep 1000")
+    wait_until(lambda: written(client, container) == ["up"], "the trap is set")
     client.StopContainer(api.StopContainerRequest(container_id=container, timeout=3))  # that long it may take
+    halt_shim(pod)
     with pytest.raises(grpc.RpcError):
-        client.ExecSync(api.ExecSyncRequest(container_id=other, cmd=["sleep", "1000"]), timeout=3)
-    [line] = [line for line in (node.base / "crispd.log").read_text().splitlines() if "slow call" in line]
-    assert "rpc=ExecSync" in line
-    assert "slowest=\"'shim ExecSync' took " in line
+        client.ReopenContainerLog(api.ReopenContainerLogRequest(container_id=other), timeout=3)
+    resume_shim(pod)
+    told = node.base / "crispd.log"
+    wait_until(lambda: "rpc=ReopenContainerLog" in told.read_text(), "it is told")
+    slow = [line for line in told.read_text().splitlines() if "slow call" in line]
+    assert not [line for line in slow if "rpc=StopContainer" in line]
+    [line] = [line for line in slow if "rpc=ReopenContainerLog" in line]
+    assert "slowest=\"'shim ReopenLog' took " in line
 
 
 async def test_spans_of_calls_hang_below_the_kubelets(node: Node) -> None:

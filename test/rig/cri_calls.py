@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -30,6 +31,12 @@ def wait_exited(client: CriClient, container: str) -> Any:
         assert time.monotonic() < deadline, f"still {found.state}"
         time.sleep(0.02)  # between looks at the condition
     return found
+
+
+def written(client: CriClient, container: str) -> list[str]:
+    """The words in its log, of lines without what is before them."""
+    path = Path(status(client, container).log_path)
+    return [line.split(" ", 3)[-1] for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def run(client: CriClient, container: str, script: str, timeout: int = 10) -> str:

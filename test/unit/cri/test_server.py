@@ -42,10 +42,10 @@ class Endless:
 @pytest.fixture
 async def service(tmp_path):
     service = Endless()
-    server = make_server(str(tmp_path / "socket"), [(api.RUNTIME_SERVICE, service)], stall=0.3)
-    await server.start()
+    server = make_server([(api.RUNTIME_SERVICE, service)], stall=0.3)
+    await server.start(str(tmp_path / "socket"))
     yield service
-    await server.stop(None)
+    await server.stop()
 
 
 @pytest.fixture
