@@ -42,6 +42,7 @@ _API = "/v2"  # OCI distribution-spec, API
 _DOCKER_HUB = "registry-1.docker.io"  # where docker.io's images are
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h))+")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -140,7 +141,7 @@ def _host(text: str, entry: _HostEntry, directory: str, registry: str) -> Host:
         ca=tuple(os.path.join(directory, path) for path in _listed(entry.ca)),
         client=tuple(_pairs(entry, directory)),
         skip_verify=entry.skip_verify,
-        header=tuple((name, value) for name, values in entry.header.items() for value in _listed(values)),
+        header=tuple(_header(entry)),
         dial_timeout=_seconds(entry.dial_timeout) if entry.dial_timeout else DIAL_TIMEOUT,
         namespace="" if url.origin() == _registry_itself(registry).base.origin() else registry,
     )
@@ -163,6 +164,14 @@ def _capabilities(entry: _HostEntry) -> frozenset[str]:
 
 def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else value
+
+
+def _header(entry: _HostEntry) -> Iterator[tuple[str, str]]:
+    for name, values in entry.header.items():
+        for value in _listed(values):
+            if not _TOKEN.fullmatch(name) or any(character in value for character in "\r\n\0"):
+                raise ValueError(f"header {name!r}: its name is no token, or its value has a line's end")
+            yield name, value
 
 
 def _pairs(entry: _HostEntry, directory: str) -> Iterator[tuple[str, str]]:
