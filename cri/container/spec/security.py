@@ -99,7 +99,7 @@ def selinux_label(source: Source) -> str:
         return ""
     if not source.facts.selinux:
         # They have nothing to act on. Charts set levels and types whatever the node, and both peers let them.
-        log.warning("SELinux options left out: this node's kernel has none", container_id=source.container_id)
+        log.info("SELinux options left out: this node's kernel has none", container_id=source.container_id)
         return ""
     user, role, kind = options.user or "system_u", options.role or "system_r", options.type or "container_t"
     return f"{user}:{role}:{kind}:{options.level or 's0'}"
