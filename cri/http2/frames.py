@@ -32,7 +32,9 @@ class Type(enum.IntEnum):
     CONTINUATION = 9
 
 
-class Flag(enum.IntFlag):
+class Flag(enum.IntEnum):
+    """Bits of a frame's flags. No IntFlag: its `&` alone would take half the time of a call."""
+
     END_STREAM = 0x1
     ACK = 0x1
     END_HEADERS = 0x4

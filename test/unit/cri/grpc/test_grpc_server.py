@@ -115,7 +115,7 @@ async def test_a_deadline_comes_along_and_its_end_cancels(channel: grpc.aio.Chan
     await channel.unary_unary("/s/echo")(b"")
     first, second = service.seen
     assert first is not None
-    assert 90 < first <= 100
+    assert 90 < first < 110  # a client may round it up
     assert second is None
     code, _ = await refusal(channel.unary_unary("/s/hang")(b"", timeout=0.1))
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
