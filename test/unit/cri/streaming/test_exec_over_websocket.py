@@ -58,6 +58,19 @@ async def test_base64_goes_both_ways() -> None:
         assert (await received(socket))[STDOUT] == b"\0\xff"
 
 
+async def test_a_browser_may_offer_compression_and_gets_plain_messages() -> None:
+    headers = {"Origin": "https://dashboard.example", "User-Agent": "Mozilla/5.0"}
+    async with (
+        streaming() as rig,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(rig.exec_url(), protocols=[V5, V4], compress=15, headers=headers) as socket,
+    ):
+        assert (socket.protocol, socket.compress) == (V5, 0)
+        await socket.send_bytes(bytes([STDIN]) + b"x" * 100_000)
+        await socket.send_bytes(bytes([CLOSE, STDIN]))
+        assert (await received(socket))[STDOUT] == b"x" * 100_000
+
+
 async def test_the_first_message_is_empty_and_says_that_we_are_there() -> None:
     async def wait(process: FakeExec) -> None:
         await process.input.read(1)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 import aiohttp
 import pytest
 
@@ -10,7 +12,7 @@ from rig.echo import echoing
 from rig.streaming import streaming
 from rig.websocket_client import connected, received
 
-V4, TUNNEL = "v4.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"
+V4, BASE64, TUNNEL = "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"
 
 
 async def test_port_forward_has_two_channels_for_each_port() -> None:
@@ -28,6 +30,14 @@ async def test_port_forward_has_two_channels_for_each_port() -> None:
         for channel, words in ((0, b"first"), (2, b"second")):
             await socket.send_bytes(bytes([channel]) + words)
             assert (await socket.receive()).data == bytes([channel]) + words
+
+
+async def test_base64_has_the_same_channels_in_text() -> None:
+    async with echoing() as port, streaming() as rig, connected(rig.forward_url(port), BASE64) as socket:
+        number = base64.b64encode(port.to_bytes(2, "little")).decode()
+        assert [(await socket.receive()).data for _ in range(2)] == [f"0{number}", f"1{number}"]
+        await socket.send_str("0" + base64.b64encode(b"\0\xff").decode())
+        assert (await socket.receive()).data == "0" + base64.b64encode(b"\0\xff").decode()
 
 
 async def test_a_refused_port_is_told_on_its_error_channel(unused_port: int) -> None:
