@@ -37,12 +37,13 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class Exporter:
-    def __init__(self, endpoint: str, sample: float, *, period: float = PERIOD) -> None:
+    def __init__(self, endpoint: str, sample: float, *, period: float = PERIOD, last: float = LAST) -> None:
         """`endpoint` is the URL that takes traces, `sample` the share of calls that are exported though no client's
         trace asks for it."""
         self._endpoint = endpoint
         self._sample = sample
         self._period = period
+        self._last = last
         self._spans: deque[dict[str, Any]] = deque(maxlen=HELD)
         self._dropped = 0
         self._resource = {
@@ -68,7 +69,7 @@ class Exporter:
                     await self._flush(session)
             finally:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LAST):
+                    async with asyncio.timeout(self._last):
                         await self._flush(session)
 
     async def _flush(self, session: aiohttp.ClientSession) -> None:

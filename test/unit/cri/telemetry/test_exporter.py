@@ -95,7 +95,7 @@ async def test_a_collector_that_fails_costs_its_spans_only(collector: Collector)
 
 
 async def test_what_waits_at_the_end_is_exported_and_what_waits_is_bounded(collector: Collector) -> None:
-    exporter = Exporter(collector.url, 1.0, period=1000)
+    exporter = Exporter(collector.url, 1.0, period=1000, last=60)
     async with running(exporter):
         await asyncio.sleep(0)
         for _ in range(HELD):
