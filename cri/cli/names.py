@@ -32,6 +32,16 @@ def find_container(client: Client, reference: str) -> api.Container:
     return _only("container", reference, _by_id(listed, reference) or _containers_named(listed, reference))
 
 
+def find_previous(client: Client, container: api.Container) -> api.Container:
+    """The one that `container` replaced in its pod. Raises Missing."""
+    named = [one for one in _containers(client) if one.metadata.name == container.metadata.name]
+    pod, before = container.pod_sandbox_id, container.created_at
+    older = [one for one in named if one.pod_sandbox_id == pod and one.created_at < before]
+    if not older:
+        raise Missing(f"container {short(container.id)} is the first of its name in its pod")
+    return max(older, key=lambda one: one.created_at)
+
+
 def find_pod(client: Client, reference: str) -> api.PodSandbox:
     """A name is `name` or `namespace/name`. Raises Missing, Ambiguous."""
     listed = _pods(client)

@@ -13,6 +13,7 @@ from cri import api
 
 _PORT = re.compile(r"(?:(\[[^\]]+\]|[0-9.]+):)?([0-9]{1,5}):([0-9]{1,5})(?:/(tcp|udp|sctp))?")
 _SIZE = re.compile(r"([0-9]+)([kmgt]?)(?:i?b)?")
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,61}[a-z0-9])?")
 
 
@@ -70,6 +71,19 @@ class Size(click.ParamType[int]):
         if not (match := _SIZE.fullmatch(value.lower())):
             self.fail(f"{value!r}: want a number of bytes, or of k, m, g or t: 512m", param, ctx)
         return int(match[1]) << 10 * " kmgt".index(match[2] or " ")
+
+
+class Span(click.ParamType[float]):
+    """Seconds, from `90s`, `10m`, `2h` or `1d`."""
+
+    name = "time"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if not isinstance(value, str):
+            return value
+        if not (match := _SPAN.fullmatch(value)):
+            self.fail(f"{value!r}: want a time like 90s, 10m or 2h", param, ctx)
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 class Label(click.ParamType[tuple[str, str]]):

@@ -98,6 +98,25 @@ def test_logs_follow_a_container_across_rotation_to_its_end(ctl: Crispctl, clien
     assert process.returncode == 0
 
 
+def test_logs_of_the_attempt_before_and_of_the_last_while(
+    ctl: Crispctl, client: CriClient, node: Node, pods: Pods
+) -> None:
+    sandbox = node.pod()
+    pod = pods.run(sandbox)
+    for attempt in (0, 1):
+        config = node.container(f"echo attempt {attempt}")
+        config.metadata.attempt, config.log_path = attempt, f"{attempt}.log"
+        container = pods.create(pod, sandbox, config)
+        client.StartContainer(api.StartContainerRequest(container_id=container))
+    wait_until(lambda: ctl("logs", "main") == "attempt 1\n", "it has written")
+    assert ctl("logs", "--previous", "main") == "attempt 0\n"
+    assert "first of its name" in ctl.fails("logs", "-p", ctl("ps", "-aq").split()[-1])
+    path = Path(client.ContainerStatus(api.ContainerStatusRequest(container_id=container)).status.log_path)
+    path.write_text(f"2020-01-01T00:00:00.123456789Z stdout F long ago\n{path.read_text()}")
+    assert ctl("logs", "main") == "long ago\nattempt 1\n"
+    assert ctl("logs", "--since", "1h", "main") == "attempt 1\n"
+
+
 def test_exec_exits_with_the_commands_code_and_keeps_the_streams_apart(ctl: Crispctl, pods: Pods) -> None:
     _, container = pods.start("sleep 1000")
     assert ctl.run("exec", container, "sh", "-c", "echo out; echo err >&2; exit 9") == (9, "out\n", "err\n")

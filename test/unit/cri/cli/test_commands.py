@@ -45,6 +45,7 @@ def test_every_command_is_listed_and_has_help_and_json() -> None:
         ["nonsense"],
         ["logs"],
         ["logs", "--tail", "-1", "c"],
+        ["logs", "--since", "yesterday", "c"],
         ["run", "-p", "99999:1", "image"],
         ["run", "--rm", "-d", "image"],
         ["run", "--pod", "p", "-p", "1:1", "image"],

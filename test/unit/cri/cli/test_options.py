@@ -4,7 +4,7 @@ import click
 import pytest
 
 from cri import api
-from cri.cli.options import Env, Name, Port, Size, name_for
+from cri.cli.options import Env, Name, Port, Size, Span, name_for
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,11 @@ def test_a_wrong_name_is_refused(name: str) -> None:
 )
 def test_sizes_have_units_of_1024(text: str, count: int) -> None:
     assert Size().convert(text, None, None) == count
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1.5m", 90), ("2h", 7200), ("1d", 86400)])
+def test_spans_of_time(text: str, seconds: float) -> None:
+    assert Span().convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1", "1.5g", "5x"])
