@@ -65,8 +65,10 @@ def all_read_only(mountinfo: str, place: str) -> bool:
 
 
 def _write_bundle(directory: str, show: list[str], linux: dict[str, Any]) -> None:
-    for name in ("dev", "host", "proc"):
-        make_dirs(f"{directory}/rootfs/{name}", 0o711)  # other users pass through here
+    make_dirs(directory, 0o711)  # the namespace's root passes through here, and lists what is below, which is its own
+    for name in ("", "dev", "host", "proc"):
+        make_dirs(f"{directory}/rootfs/{name}", 0o711)
+        os.chown(f"{directory}/rootfs/{name}", _FIRST, _FIRST)
     for name in _LINKS:
         if not os.path.lexists(f"{directory}/rootfs/{name}"):
             os.symlink(f"host/{name}", f"{directory}/rootfs/{name}")
