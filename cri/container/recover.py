@@ -19,7 +19,7 @@ from core.oci.cgroups import end_group
 from core.tasks.tasks import TaskExit, TaskState
 from cri.container.deps import ContainerDeps
 from cri.container.exits import exited
-from cri.container.start import delete_task
+from cri.container.tasks import delete_task
 from cri.store.container import Container
 
 log = get_logger(__name__)

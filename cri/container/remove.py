@@ -12,8 +12,8 @@ from core.failpoint import failpoint
 from core.log import get_logger
 from core.steps import carried, step
 from cri.container.deps import ContainerDeps
-from cri.container.start import delete_task
 from cri.container.stop import kill_container
+from cri.container.tasks import delete_task
 from cri.store.container import Container
 
 log = get_logger(__name__)

@@ -6,16 +6,19 @@ created one is deleted and the container can be started again.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from functools import partial
 
-from core.errdefs import AlreadyExists, FailedPrecondition, Internal, NotFound
+from core.errdefs import AlreadyExists, FailedPrecondition, Internal, Unavailable
 from core.failpoint import failpoint
 from core.log import get_logger
 from core.tasks.tasks import TaskIO
 from cri import api
 from cri.container.deps import ContainerDeps
 from cri.container.failures import start_failure
+from cri.container.stop import kill_container
+from cri.container.tasks import delete_task
 from cri.store.container import Container
 from cri.user_namespace import user_namespace
 
@@ -46,6 +49,7 @@ async def _start(deps: ContainerDeps, container: Container) -> None:
     try:
         await _run_task(deps, container)
     except Exception as exc:
+        await _end_task(deps, container.id)
         now = max(deps.clock(), container.created_at)
         await deps.exits.record(
             replace(
@@ -78,17 +82,13 @@ async def _run_task(deps: ContainerDeps, container: Container) -> None:
     except Internal as exc:
         raise start_failure(deps, container, exc) from exc
     failpoint("container.start.created")
-    try:
-        started = replace(container, pid=pid, started_at=max(deps.clock(), container.created_at))
-        await deps.containers.put(started)
-        failpoint("container.start.recorded")
-        await deps.nri.start(started)
-        await deps.tasks.start(container.sandbox_id, container.id)
-        failpoint("container.start.started")
-        await deps.nri.started(started)
-    except Exception:
-        await delete_task(deps, container)
-        raise
+    started = replace(container, pid=pid, started_at=max(deps.clock(), container.created_at))
+    await deps.containers.put(started)
+    failpoint("container.start.recorded")
+    await deps.nri.start(started)
+    await deps.tasks.start(container.sandbox_id, container.id)
+    failpoint("container.start.started")
+    await deps.nri.started(started)
     log.info("container started", container_id=container.id, pid=pid)
 
 
@@ -101,9 +101,17 @@ async def _create_task(deps: ContainerDeps, container: Container, io: TaskIO) ->
         return await create()
 
 
-async def delete_task(deps: ContainerDeps, container: Container) -> None:
-    """Remove what the shim and the OCI runtime hold of the container; success when there is nothing."""
-    try:
-        await deps.tasks.delete(container.sandbox_id, container.id)
-    except NotFound:
+async def _end_task(deps: ContainerDeps, container_id: str) -> None:
+    """See to it that nothing of a container whose start has failed runs on: the kubelet is going to start another one.
+
+    When that fails, too, the container is what its record says, RUNNING, and can be stopped.
+    """
+    container = deps.containers.find(container_id)
+    if container is None or not container.running:
         return
+    with contextlib.suppress(Unavailable):  # a dead shim takes it along
+        try:
+            await delete_task(deps, container)
+        except FailedPrecondition:  # the start had succeeded before it failed
+            await kill_container(deps, container)
+            await delete_task(deps, container)
