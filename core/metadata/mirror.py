@@ -17,8 +17,9 @@ import msgspec
 from core.failpoint import failpoint
 from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs
+from core.files.versioned import decode_versioned
 from core.log import get_logger
-from core.metadata.records import Record, RecordStore
+from core.metadata.records import VERSION, Record, RecordStore
 
 log = get_logger(__name__)
 
@@ -33,7 +34,6 @@ class MirroredRecords:
 
     def put(self, *records: Record, durable: bool = False) -> None:
         self._records.put(*records, durable=durable)
-        failpoint("record.put.row")
         for record in records:
             self._copy(record)
 
@@ -65,6 +65,7 @@ class MirroredRecords:
     def _copy(self, record: Record) -> None:
         """Missing, a copy makes the record only as safe as its row is."""
         try:
+            failpoint("record.put.row")
             if record.kind not in self._kinds:
                 make_dirs(os.path.join(self._directory, record.kind), 0o700)
                 self._kinds.add(record.kind)
@@ -88,7 +89,7 @@ class MirroredRecords:
     def _read(self, kind: str, record_id: str) -> Record | None:
         try:
             with open(self._path(kind, record_id), "rb") as file:
-                return msgspec.json.decode(file.read(), type=Record)
+                return decode_versioned(file.read(), Record, VERSION, file.name)
         except (OSError, msgspec.MsgspecError) as exc:
             log.warning("no copy of record", kind=kind, id=record_id, error=exc)
             return None

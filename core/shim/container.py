@@ -183,8 +183,11 @@ class Container:
         await self._end_leftovers()
         await asyncio.gather(*(pump.drain() for pump in self._pumps))
         self.exit = ExitRecord.now(self.pid, code, oom_killed=oom)
-        self.exit.save(self.bundle)
-        failpoint("shim.exit.saved")
+        try:
+            self.exit.save(self.bundle)
+            failpoint("shim.exit.saved")
+        except OSError as exc:  # a full /run costs nobody a pod: who asks while this shim lives hears of the exit
+            log.error("exit not recorded", container_id=self.id, code=code, error=exc)
         self.state = State.STOPPED
         self._release()
         on_exit(self)

@@ -120,8 +120,8 @@ class SnapshotDirectory:
         """See Snapshotter.remove."""
         removed = _aside()
         self._index.remove(name, lambda: os.rename(self.path(name), os.path.join(self._root, removed)))
-        failpoint("snapshot.remove.renamed")
         self._leftovers.append(removed)
+        failpoint("snapshot.remove.renamed")
 
     def usage(self, name: str) -> Usage:
         """See Snapshotter.usage."""

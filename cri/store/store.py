@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
-from core.errdefs import CrispError, InvalidArgument, NotFound
+from core.errdefs import InvalidArgument, NotFound
 from core.log import get_logger
 from core.metadata.records import Record, RecordStore
 from core.steps import step
@@ -78,7 +78,7 @@ class Store(Generic[T]):
         try:
             with step("record"):
                 await asyncio.shield(writing)  # a caller that goes away takes nothing back
-        except CrispError:
+        except Exception:
             if before is None:
                 self._forget(id_)
             raise
