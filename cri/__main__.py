@@ -95,11 +95,20 @@ def _run(path: str) -> None:
 @contextlib.contextmanager
 def _clear_errors() -> Iterator[None]:
     """An error that an operator can mend is one line on stderr and exit 1, not a traceback."""
+    failed = False
     try:
         yield
-    except (CrispError, OSError) as exc:
-        click.echo(f"crispd: {exc}", err=True)
+    except* (CrispError, OSError) as group:
+        for exc in _leaves(group):
+            click.echo(f"crispd: {exc}", err=True)
+        failed = True
+    if failed:
         sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for exc in group.exceptions:
+        yield from _leaves(exc) if isinstance(exc, BaseExceptionGroup) else (exc,)
 
 
 if __name__ == "__main__":

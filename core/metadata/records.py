@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+VERSION = 1
+"""Of what this crispd writes into bodies."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -17,8 +20,8 @@ class Record:
     """`sandbox`, `container`, `lease`."""
     id: str
     body: bytes
-    version: int = 1
-    """Schema of `body`; its owner reads every version up to its own."""
+    version: int = VERSION
+    """Schema of `body`; its owner reads every version up to VERSION."""
 
 
 class RecordStore(Protocol):
@@ -35,7 +38,10 @@ class RecordStore(Protocol):
         """Delete by (kind, id), all in one transaction; absent ones are no error."""
 
     def load(self, kind: str) -> Iterable[Record]:
-        """All records of a kind, oldest first."""
+        """All records of a kind, oldest first.
+
+        Raises FailedPrecondition when a newer crispd has written one: to go on without it would end what it stands for.
+        """
 
     def set_aside(self, kind: str, record_id: str) -> Record | None:
         """Keep a record that makes no sense to its owner for a human only, as kind `corrupt-<kind>`.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from core.files.versioned import require_known
 from core.metadata.database import Database
-from core.metadata.records import Record, RecordStore
+from core.metadata.records import VERSION, Record, RecordStore
 
 # An update keeps the row and with it its age.
 _PUT = """
@@ -31,6 +32,8 @@ class SqliteRecords:
         with self._database.transaction() as connection:
             query = "SELECT id, version, body FROM record WHERE kind = ? ORDER BY sequence"
             rows = connection.execute(query, (kind,)).fetchall()
+        for record_id, version, _ in rows:
+            require_known(version, VERSION, f"record of {kind} {record_id}")
         return [Record(kind=kind, id=record_id, version=version, body=body) for record_id, version, body in rows]
 
     def set_aside(self, kind: str, record_id: str) -> Record | None:

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from core.errdefs import CrispError, Internal
+from core.errdefs import CrispError, FailedPrecondition
 from core.files.atomic import write_atomic
 from core.files.dirs import fsync_dir, make_dirs
 from core.files.read import read_limited
+from core.files.versioned import decode_versioned
 from core.log import get_logger
 from core.network.conflist import NetworkConfig, parse
 
@@ -52,7 +53,10 @@ class Attachments(Protocol):
     """All calls block."""
 
     def load(self) -> list[Attachment]:
-        """All of them; one that cannot be read is reported and left where it is."""
+        """All of them; one that cannot be read is reported and left where it is.
+
+        Raises FailedPrecondition when a newer crispd has written one: GC would take it for nobody's.
+        """
 
     def put(self, attachment: Attachment) -> None:
         """Record before anything is done. Survives a crash of the process; a power cut only after `sync`."""
@@ -120,6 +124,8 @@ class AttachmentFiles:
     def _load(self, pod_id: str) -> Attachment | None:
         try:
             return _decode(pod_id, read_limited(self._attachment(pod_id), _MAX_RECORD), self._load_results(pod_id))
+        except FailedPrecondition:
+            raise
         except (CrispError, OSError, msgspec.DecodeError, UnicodeDecodeError) as exc:
             log.error("attachment cannot be read", path=self._attachment(pod_id), error=exc)
             return None
@@ -165,9 +171,7 @@ def _encode(attachment: Attachment) -> bytes:
 
 
 def _decode(pod_id: str, document: bytes, results: Mapping[str, msgspec.Raw]) -> Attachment:
-    record = msgspec.json.decode(document, type=_Record)
-    if record.version > VERSION:
-        raise Internal(f"attachment {pod_id}: version {record.version} is of a newer crispd")
+    record = decode_versioned(document, _Record, VERSION, f"attachment of pod {pod_id}")
     return Attachment(
         pod_id=pod_id,
         netns=record.netns,

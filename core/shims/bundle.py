@@ -29,12 +29,16 @@ import msgspec
 from core.errdefs import AlreadyExists, NotFound
 from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs, remove_tree
+from core.files.versioned import decode_versioned
 from core.linux.ns import is_pinned
 from core.linux.pidfd import ProcessIdentity
 from core.shim.namespaces import remove_namespaces
 from core.shims.foreign import Endpoint
 
 T = TypeVar("T")
+
+VERSION = 1
+"""Of sandbox.json and shim.json, which may have been written by an older crispd, or by a newer one."""
 
 NAMESPACES: Mapping[str, str] = {"network": "net", "ipc": "ipc", "uts": "uts", "user": "user", "pid": "pid"}
 """OCI runtime-spec namespace types and the files that pin them."""
@@ -59,14 +63,14 @@ class Runtime:
 
 class _SandboxFile(msgspec.Struct, frozen=True):
     runtime: Runtime
-    version: int = 1
+    version: int = VERSION
 
 
 class _ShimFile(msgspec.Struct, frozen=True):
     pid: int
     start_time: int
     boot_id: str
-    version: int = 1
+    version: int = VERSION
     socket: str = ""
     """Where it answers, "" for shim.sock."""
     task_api: int = 3
@@ -193,8 +197,9 @@ class SandboxDir:
         remove_tree(self.path)
 
     def _read(self, name: str, kind: type[T]) -> T:
+        """Raises NotFound (none, or one that makes no sense), FailedPrecondition (a newer crispd has written it)."""
         try:
             with open(f"{self.path}/{name}", "rb") as file:
-                return msgspec.json.decode(file.read(), type=kind)
+                return decode_versioned(file.read(), kind, VERSION, file.name)
         except (FileNotFoundError, msgspec.MsgspecError) as exc:
             raise NotFound(f"{self.path}/{name}: {exc}") from exc

@@ -8,10 +8,11 @@ comes before that pid is known waits for it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import msgspec
 
 from core.log import get_logger
 from core.shim.record import FILE, ExitRecord
@@ -91,10 +92,10 @@ def read_record(container_id: str, bundle: str, pid: int = ANY_PID) -> TaskExit 
     """The exit record in `bundle`; None when there is none, none that makes sense, or that of another `pid`."""
     try:
         with open(os.path.join(bundle, FILE), "rb") as file:
-            record = ExitRecord(**json.loads(file.read()))
+            record = msgspec.json.decode(file.read(), type=ExitRecord)
     except FileNotFoundError:
         return None
-    except (TypeError, ValueError) as exc:
+    except msgspec.MsgspecError as exc:
         log.error("exit record makes no sense", container_id=container_id, error=exc)
         return None
     if pid not in (ANY_PID, record.pid):

@@ -159,9 +159,11 @@ class ShimTasks:
         liveness = await self._manager.adopt(sandbox_id)
         if liveness is Liveness.UNKNOWN:
             await self._manager.kill(sandbox_id)
-        if liveness is not Liveness.ALIVE:
-            self._tell_recorded(sandbox_id)
-        return liveness is not Liveness.ALIVE
+        if liveness is Liveness.ALIVE:
+            await self._adopt_tasks(sandbox_id)  # it may not have answered before
+            return False
+        self._tell_recorded(sandbox_id)
+        return True
 
     async def adopt(self, sandbox_id: str) -> bool:
         liveness = await self._manager.adopt(sandbox_id)
@@ -170,10 +172,13 @@ class ShimTasks:
         if liveness is Liveness.DEAD:
             self._tell_recorded(sandbox_id)
             return False
+        await self._adopt_tasks(sandbox_id)
+        return True
+
+    async def _adopt_tasks(self, sandbox_id: str) -> None:
         shim = self._manager.get(sandbox_id)
         for container_id, bundle in shim.directory.containers().items():
             await self._adopt_task(shim, container_id, bundle)
-        return True
 
     async def _adopt_task(self, shim: Shim, container_id: str, bundle: str) -> None:
         self._exits.expect_earlier(container_id, bundle)  # first: an event may overtake the reply

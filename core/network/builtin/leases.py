@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from core.errdefs import CrispError
+from core.errdefs import CrispError, FailedPrecondition
 from core.files.atomic import write_atomic
 from core.files.dirs import make_dirs
 from core.files.read import read_limited
+from core.files.versioned import decode_versioned
 from core.log import get_logger
 from core.network.network import PortMapping
 
@@ -48,7 +49,10 @@ class LeaseFiles:
         make_dirs(root, 0o700)
 
     def load(self) -> list[Lease]:
-        """All of them; one that cannot be read is reported and left where it is."""
+        """All of them; one that cannot be read is reported and left where it is.
+
+        Raises FailedPrecondition when a newer crispd has written one, whose address would be given away again.
+        """
         names = [name for name in os.listdir(self._root) if name.endswith(_SUFFIX) and not name.startswith(".")]
         return [lease for name in sorted(names) if (lease := self._load(os.path.join(self._root, name)))]
 
@@ -62,14 +66,12 @@ class LeaseFiles:
 
     def _load(self, path: str) -> Lease | None:
         try:
-            lease = msgspec.json.decode(read_limited(path, _MAX_LEASE), type=Lease)
+            return decode_versioned(read_limited(path, _MAX_LEASE), Lease, VERSION, path)
+        except FailedPrecondition:
+            raise
         except (CrispError, OSError, msgspec.DecodeError, UnicodeDecodeError) as exc:
             log.error("lease cannot be read", path=path, error=exc)
             return None
-        if lease.version > VERSION:
-            log.error("lease is of a newer crispd", path=path, version=lease.version)
-            return None
-        return lease
 
     def _path(self, pod_id: str) -> str:
         return os.path.join(self._root, pod_id + _SUFFIX)

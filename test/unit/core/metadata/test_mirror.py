@@ -1,15 +1,19 @@
 """Records whose database is lost."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
+from core.errdefs import FailedPrecondition
 from core.metadata.database import Database
 from core.metadata.mirror import MirroredRecords
-from core.metadata.records import Record
+from core.metadata.records import VERSION, Record
 from core.metadata.sqlite_records import SqliteRecords
 
 
 def record(number):
-    return Record(kind="pod", id=f"pod{number}", body=b"\x00 body %d" % number, version=3)
+    return Record(kind="pod", id=f"pod{number}", body=b"\x00 body %d" % number, version=0)
 
 
 @pytest.fixture
@@ -50,6 +54,15 @@ def test_a_copy_that_makes_no_sense_is_no_record(open_records, tmp_path):
     assert list(open_records("another.db").load("pod")) == []
     assert records.set_aside("pod", "pod1") is None
     assert list(records.load("pod")) == []
+
+
+def test_a_record_of_a_newer_version_is_refused_and_left_alone(open_records, tmp_path):
+    newer, records = replace(record(1), version=VERSION + 1), open_records()
+    records.put(newer)
+    for holder in (records, open_records("another.db")):  # its row, its copy
+        with pytest.raises(FailedPrecondition, match="install the newer Crisp again"):
+            holder.load("pod")
+    assert msgspec.json.decode((tmp_path / "records/pod/pod1").read_bytes(), type=Record) == newer
 
 
 def test_what_a_crash_has_left_half_written_is_removed_by_the_next_start(open_records, tmp_path):

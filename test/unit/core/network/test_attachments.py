@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.errdefs import FailedPrecondition
 from core.network.attachments import Attachment, AttachmentFiles, Interface
 from core.network.conflist import parse
 
@@ -61,13 +62,20 @@ def test_results_without_an_attachment_are_removed(files, attached, tmp_path):
     assert list((tmp_path / "cni" / "results").iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"version": 99}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"version": 1}', b"\xff"])
 def test_an_attachment_that_cannot_be_read_stays_and_hides_no_other(files, attachment, tmp_path, content):
     files.put(attachment)
     broken = tmp_path / "cni" / "attachments" / "broken.json"
     broken.write_bytes(content)
     assert files.load() == [attachment]
     assert broken.read_bytes() == content
+
+
+def test_an_attachment_of_a_newer_version_is_refused(files, tmp_path):
+    """GC would take it for nobody's (hazards 3.40)."""
+    (tmp_path / "cni" / "attachments" / "pod2.json").write_bytes(b'{"version": 2}')
+    with pytest.raises(FailedPrecondition, match="install the newer Crisp again"):
+        files.load()
 
 
 def test_what_a_crash_left_of_a_write_is_not_read(files, tmp_path):
