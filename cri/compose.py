@@ -190,7 +190,9 @@ def events(containers: ContainerDeps, sandboxes: SandboxDeps) -> Events:
 def stats_deps(config: Config, core: Core, containers: ContainerDeps) -> StatsDeps:
     handlers = containers.handlers
     tracking = Tracking(
-        containers.facts.layout, lambda handler: handler in handlers and handlers[handler].systemd_cgroup
+        containers.facts.layout,
+        lambda handler: handler in handlers and handlers[handler].systemd_cgroup,
+        time.monotonic_ns,
     )
     layers = Layers(Meter(time.time_ns), core.snapshotters.upper, config.root)
     return StatsDeps(

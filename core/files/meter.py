@@ -27,6 +27,13 @@ class Measured:
     """When it was counted: nanoseconds since the epoch."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Count:
+    measured: Measured
+    when: float
+    """By the steady clock."""
+
+
 class _Lane:
     """Trees that wait for their count, and the thread that counts one after the other."""
 
@@ -41,12 +48,22 @@ class Meter:
     New trees have a thread of their own, since they are small, as a rule, and somebody waits for their first count.
     """
 
-    def __init__(self, clock: Callable[[], int], *, work: float = WORK, rest: float = REST) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        *,
+        steady: Callable[[], float] = time.monotonic,
+        work: float = WORK,
+        rest: float = REST,
+    ) -> None:
+        """`clock` tells the nanoseconds since the epoch and may be set; `steady` tells seconds that only grow: a clock
+        that is set back must not make a count look fresh for a year (hazards 3.26)."""
         self._clock = clock
+        self._steady = steady
         self._work = work
         self._rest = rest
         self._mu = threading.Condition()
-        self._known: dict[str, Measured] = {}  # guarded by _mu, as all below and what lanes want
+        self._known: dict[str, _Count] = {}  # guarded by _mu, as all below and what lanes want
         self._closed = False
         self._new, self._again = _Lane(), _Lane()
         self._threads = [
@@ -61,14 +78,14 @@ class Meter:
 
         `still_since`: nothing changes there since that time, so one count behind it is enough; 0 when something may.
         """
-        due = self._clock() - int(FRESH * 1e9)
+        good_for = max(FRESH, (self._clock() - still_since) / 1e9) if still_since else FRESH
         with self._mu:
             known = self._known.get(key)
-            if known is None or known.at < (min(due, still_since) if still_since else due):
+            if known is None or self._steady() - known.when > good_for:
                 lane = self._again if known else self._new
                 lane.wanted[key] = path
                 self._mu.notify_all()
-            return known
+            return known.measured if known else None
 
     def wait_counted(self, timeout: float = FIRST_WAIT) -> None:
         """Return when no new tree is left to count, or `timeout` seconds have passed."""
@@ -93,10 +110,10 @@ class Meter:
     def _run(self, lane: _Lane) -> None:
         while (item := self._next(lane)) is not None:
             key, path = item
-            measured = self._count(lane, path)
+            count = self._count(lane, path)
             with self._mu:
-                if lane.wanted.pop(key, None) and measured:  # else it was forgotten meanwhile
-                    self._known[key] = measured
+                if lane.wanted.pop(key, None) and count:  # else it was forgotten meanwhile
+                    self._known[key] = count
                 self._mu.notify_all()
 
     def _next(self, lane: _Lane) -> tuple[str, str] | None:
@@ -107,15 +124,15 @@ class Meter:
                 lane.began = time.monotonic()
             return None if self._closed else next(iter(lane.wanted.items()))
 
-    def _count(self, lane: _Lane, path: str) -> Measured | None:
+    def _count(self, lane: _Lane, path: str) -> _Count | None:
         """None when the tree is gone, or the meter is closed."""
         try:
             self._pause(lane)
-            at = self._clock()
+            at, when = self._clock(), self._steady()
             usage = disk_usage(path, lambda: self._pause(lane))
         except (OSError, _ClosedError):
             return None
-        return Measured(size=usage.size, inodes=usage.inodes, at=at)
+        return _Count(measured=Measured(size=usage.size, inodes=usage.inodes, at=at), when=when)
 
     def _pause(self, lane: _Lane) -> None:
         """Rest when it is time to. Raises _ClosedError."""

@@ -95,7 +95,7 @@ class Collector:
 
     def _remove_old_ingests(self) -> None:
         for ingest in list(self._content.ingests()):
-            if self._clock() - ingest.updated_at > INGEST_LIFE:
+            if abs(self._clock() - ingest.updated_at) > INGEST_LIFE:  # a clock that was set back makes it of tomorrow
                 with contextlib.suppress(NotFound, Unavailable):
                     self._content.remove_ingest(ingest.ref)
 

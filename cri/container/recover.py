@@ -48,7 +48,7 @@ async def recover_container(deps: ContainerDeps, container: Container) -> None:
         exit_ = status.exit
         await (deps.exits.record(exited(container, exit_)) if exit_ else end_container(deps, container, UNKNOWN_EXIT))
     else:
-        started = container.started_at or deps.clock()
+        started = container.started_at or max(deps.clock(), container.created_at)
         await deps.containers.put(replace(container, started_at=started, pid=status.pid, lost=False))
 
 

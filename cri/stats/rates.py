@@ -31,7 +31,8 @@ class Rate:
     pays nothing and the window is the client's own period."""
 
     at: int
-    """Nanoseconds since the epoch, of the last reading that opened a window; 0 before the first."""
+    """Of the last reading that opened a window, in nanoseconds of a clock that is never set: a rate over a window that
+    ntpd has cut short would be none (hazards 3.26). 0 before the first."""
     used: int = 0
     cores: int | None = None
 
@@ -40,7 +41,7 @@ class Rate:
         window = now - self.at
         if self.at and 0 <= window < WINDOW and self.cores is not None:
             return self.cores
-        if not self.at or window <= 0 or used < self.used:  # the first, or the clock or the counter was set back
+        if not self.at or window <= 0 or used < self.used:  # the first, or the counter was set back
             self.cores = None
         else:
             self.cores = (used - self.used) * 1_000_000_000 // window
@@ -48,7 +49,7 @@ class Rate:
         return self.cores
 
 
-def first_reading(started_at: int, now: int) -> Rate:
-    """Of a group that was made at `started_at`, 0 when that is not known. A counter that began long ago says little of
-    now."""
-    return Rate(at=started_at if now - started_at < YOUNG else 0)
+def first_reading(age: int | None, now: int) -> Rate:
+    """Of a group that was made `age` nanoseconds before `now`, None when that is not known. A counter that began long
+    ago says little of now."""
+    return Rate(at=now - age if age is not None and 0 <= age < YOUNG else 0)

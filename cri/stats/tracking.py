@@ -34,6 +34,8 @@ class Tracked:
     path: str
     """Of its control group; "" when it has none of its own."""
     group: Group | None
+    steady: Callable[[], int]
+    """A clock that is never set, in nanoseconds."""
     rate: Rate | None = None
 
     def usage(self) -> Usage | None:
@@ -54,9 +56,10 @@ class Tracked:
 
     def reading(self, now: int, usage: Usage, started_at: int = 0) -> Reading:
         """What `usage` says together with earlier readings; `started_at` is when it began to count, 0: not known."""
+        steady = self.steady()
         if self.rate is None:
-            self.rate = first_reading(started_at, now)
-        return Reading(at=now, usage=usage, cores=self.rate.update(now, usage.cpu))
+            self.rate = first_reading(now - started_at if started_at else None, steady)
+        return Reading(at=now, usage=usage, cores=self.rate.update(steady, usage.cpu))
 
     def close(self) -> None:
         """Idempotent; the group is opened again when it is read."""
@@ -67,9 +70,10 @@ class Tracked:
 class Tracking:
     """It belongs to one thread. Methods raise Unavailable when the node has no control groups."""
 
-    def __init__(self, layout: CgroupLayout, systemd: Callable[[str], bool]) -> None:
-        """`systemd` tells whether a runtime handler leaves control groups to systemd."""
+    def __init__(self, layout: CgroupLayout, systemd: Callable[[str], bool], steady: Callable[[], int]) -> None:
+        """`systemd` tells whether a runtime handler leaves control groups to systemd; `steady` is for rates."""
         self._layout = layout
+        self._steady = steady
         self._systemd = systemd
         self._tracked: dict[str, Tracked] = {}
         self._most_open = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE // _FILES
@@ -100,7 +104,7 @@ class Tracking:
     def _add(self, id_: str, attributes: bytes, path: str) -> Tracked:
         keep = len(self._tracked) < self._most_open
         group = open_group(self._layout, path, keep=keep) if path else None
-        tracked = self._tracked[id_] = Tracked(attributes, path, group)
+        tracked = self._tracked[id_] = Tracked(attributes, path, group, self._steady)
         return tracked
 
     def _pod_group(self, pod: PodSandbox) -> str:

@@ -12,13 +12,18 @@ SECOND = 1_000_000_000
 class Clock:
     def __init__(self) -> None:
         self.now = 1000 * SECOND
+        self.jump = 0
+        """What it was set forth by, in nanoseconds."""
         self.holds: list[threading.Event] = []
         """What the next threads of a meter that look at the clock wait for."""
 
     def __call__(self) -> int:
         if self.holds and threading.current_thread() is not threading.main_thread():
             self.holds.pop().wait(10)
-        return self.now
+        return self.now + self.jump
+
+    def steady(self) -> float:
+        return self.now / SECOND
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def clock():
 
 @pytest.fixture
 def meter(clock):
-    meter = Meter(clock)
+    meter = Meter(clock, steady=clock.steady)
     yield meter
     meter.close()
     meter.close()
@@ -89,6 +94,18 @@ def test_what_does_not_change_any_more_is_counted_once(meter, clock, tree, other
     assert meter.usage("key", str(tree), still_since=ended).inodes == 2
 
 
+@pytest.mark.parametrize("jump", [-365 * 86400 * SECOND, 365 * 86400 * SECOND], ids=["back", "forth"])
+def test_a_clock_that_jumps_makes_no_count_older_or_younger(meter, clock, tree, jump):
+    """Hazards 3.26."""
+    first = first_count(meter, "key", tree)
+    (tree / "file").touch()
+    clock.jump = jump
+    clock.now += int((FRESH - 1) * SECOND)
+    assert meter.usage("key", str(tree)) == first
+    clock.now += 2 * SECOND
+    wait_again(meter, "key", tree, 2)
+
+
 def test_a_new_tree_does_not_wait_for_a_large_old_one(meter, clock, tree, other):
     first_count(meter, "key", tree)
     clock.now += 60 * SECOND
@@ -112,7 +129,7 @@ def test_a_forgotten_tree_is_counted_anew(meter, tmp_path):
 
 
 def test_a_large_tree_is_counted_with_rests_and_given_up_at_the_end(clock, tmp_path):
-    meter = Meter(clock, work=0, rest=3600)
+    meter = Meter(clock, steady=clock.steady, work=0, rest=3600)
     assert meter.usage("key", str(tmp_path)) is None
     meter.wait_counted(0.05)
     assert meter.usage("key", str(tmp_path)) is None
