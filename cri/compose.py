@@ -231,6 +231,7 @@ def streaming_deps(config: Config, containers: ContainerDeps, sandboxes: Sandbox
 def node(config: Config, core: Core, features: Mapping[str, api.RuntimeHandlerFeatures]) -> Node:
     return Node(
         network=core.network,
+        ranges=core.ranges,
         problems=core.problems,
         handlers=features,
         systemd_cgroup=all_handlers(config)[""].systemd_cgroup,

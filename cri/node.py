@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from typing import Any
 
 from core.network.network import Network, NetworkStatus
-from core.network.podcidr import write_network
+from core.network.podcidr import PodRanges, write_network
 from cri import api
 
 RUNTIME_NAME = "crisp"
@@ -30,6 +30,7 @@ def version() -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     network: Network
+    ranges: PodRanges
     problems: Callable[[], Mapping[str, str]]
     """What keeps pods from running now: part to reason; empty when all is well."""
     handlers: Mapping[str, api.RuntimeHandlerFeatures]
@@ -79,11 +80,15 @@ class Node:
         return api.RuntimeConfigResponse(linux=api.LinuxRuntimeConfiguration(cgroup_driver=driver))
 
     async def update_runtime_config(self, request: api.UpdateRuntimeConfigRequest) -> None:
-        """Take the node's pod ranges. The network that is written for them is a file, and so outlives us."""
+        """Take the node's pod ranges. They are kept in files, the network that is written for them, too."""
         cidrs = [one.strip() for one in request.runtime_config.network_config.pod_cidr.split(",") if one.strip()]
-        if cidrs and self.conf_template:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self.filesystem, write_network, self.conf_template, self.conf_dir, cidrs)
+        if cidrs:
+            await asyncio.get_running_loop().run_in_executor(self.filesystem, self._take_ranges, cidrs)
+
+    def _take_ranges(self, cidrs: Sequence[str]) -> None:
+        self.ranges.put(cidrs)
+        if self.conf_template:
+            write_network(self.conf_template, self.conf_dir, cidrs)
 
     def _runtime_condition(self) -> api.RuntimeCondition:
         problems = self.problems()

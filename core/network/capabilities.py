@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,14 @@ from core.errdefs import InvalidArgument
 from core.network.network import PodNetwork, PortMapping
 from core.types import identifier
 
+IPS = "network.crisp.io/ips"
+"""Annotation: addresses that the pod wants for its first interface, `10.1.2.3, fd00::3`, with a prefix or without."""
+MAC = "network.crisp.io/mac"
+"""Annotation: the hardware address of its first interface."""
+FIRST_ONLY = frozenset({"ips", "mac"})
+"""Capabilities that mean one interface, and so are not for the second one's network."""
+
+_MAC = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}")
 _BURST = (1 << 31) - 1  # bits: the most that the bandwidth plugin's token bucket takes
 _MIN_RATE, _MAX_RATE = 1000, 10**15  # bits/s: 1k to 1P, as the annotations are documented
 _QUANTITY = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)(?:e([+-]?\d{1,2})|([kKMGTPE]i?|m))?")
@@ -34,12 +43,19 @@ def cni_args(pod: PodNetwork) -> str:
     return ";".join(f"{key}={value}" for key, value in values.items())
 
 
-def capability_args(pod: PodNetwork) -> dict[str, Any]:
-    """Everything a plugin may declare that it wants, by capability. Raises InvalidArgument."""
+def capability_args(pod: PodNetwork, ranges: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything a plugin may declare that it wants, by capability; `ranges` are those of the node's pods.
+
+    A pod asks for addresses and a hardware address in annotations: only a plugin whose configuration offers `ips` and
+    `mac` hears of it, so it is the administrator who lets pods choose. Raises InvalidArgument.
+    """
     offered = {
         "portMappings": [_port(mapping) for mapping in pod.port_mappings],
         "bandwidth": _bandwidth(pod.annotations),
         "dns": _dns(pod),
+        "ipRanges": [[{"subnet": subnet}] for subnet in ranges],
+        "ips": _ips(pod.annotations.get(IPS, "")),
+        "mac": _mac(pod.annotations.get(MAC, "")),
         "cgroupPath": pod.cgroup_parent,
         "io.kubernetes.cri.pod-annotations": dict(pod.annotations),
     }
@@ -77,6 +93,22 @@ def _bandwidth(annotations: Mapping[str, str]) -> dict[str, int]:
         if quantity:
             rates |= {f"{direction}Rate": bits_per_second(quantity), f"{direction}Burst": _BURST}
     return rates
+
+
+def _ips(wanted: str) -> list[str]:
+    addresses = [address.strip() for address in wanted.split(",") if address.strip()]
+    for address in addresses:
+        try:
+            ipaddress.ip_interface(address)
+        except ValueError as exc:
+            raise InvalidArgument(f"annotation {IPS}: {exc}") from exc
+    return addresses
+
+
+def _mac(wanted: str) -> str:
+    if wanted and not _MAC.fullmatch(wanted):
+        raise InvalidArgument(f"annotation {MAC} {wanted[:80]!r}: want six bytes such as 0a:58:0a:01:02:03")
+    return wanted
 
 
 def _dns(pod: PodNetwork) -> dict[str, list[str]]:

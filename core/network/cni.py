@@ -17,6 +17,7 @@ from core.network.capabilities import capability_args, cni_args
 from core.network.configuration import Configuration
 from core.network.network import Network, NetworkResult, NetworkStatus, PodNetwork
 from core.network.plugin import TIMEOUTS, Plugins
+from core.network.podcidr import PodRanges
 from core.network.result import pod_addresses
 from core.network.retries import Retries
 from core.network.turns import Turns
@@ -42,6 +43,8 @@ async def open_cni(
     attachments: Attachments,
     executor: Executor,
     group: asyncio.TaskGroup,
+    *,
+    ranges: PodRanges,
     telemetry: Telemetry = SILENT,
 ) -> AsyncIterator[CniNetwork]:
     """The network, with the configuration and the recorded attachments loaded, while the block runs.
@@ -49,7 +52,7 @@ async def open_cni(
     `executor` gets what blocks, `group` what goes on in the background. Retries are given up at the end of the block:
     their records stay.
     """
-    network = CniNetwork(config, attachments, executor, group, telemetry)
+    network = CniNetwork(config, attachments, executor, group, ranges=ranges, telemetry=telemetry)
     try:
         await network.start()
         yield network
@@ -66,10 +69,13 @@ class CniNetwork:
         attachments: Attachments,
         executor: Executor,
         group: asyncio.TaskGroup,
+        *,
+        ranges: PodRanges,
         telemetry: Telemetry,
     ) -> None:
         blocking = Blocking(executor, "records and configuration of CNI")
         self._group = group
+        self._ranges = ranges
         self._plugins = Plugins(config.bin_dirs, config.timeouts, telemetry)
         self._turns = Turns()
         self._configuration = Configuration(config.conf_dir, config.max_networks, self._plugins, blocking)
@@ -108,7 +114,7 @@ class CniNetwork:
                 return _result(known)
             if known:  # an ADD that did not end, or another namespace: the spec wants DEL before the next ADD
                 await self._attacher.delete(known)
-            return _result(await self._attacher.add(self._plan(pod)))
+            return _result(await self._attacher.add(await self._plan(pod)))
 
     async def detach(self, pod: PodNetwork) -> None:
         async with self._turns.of_pod(pod.id):
@@ -133,15 +139,15 @@ class CniNetwork:
             for network in self._configuration.networks:
                 await chain.collect(self._plugins, network, self._attacher.valid(network.name))
 
-    def _plan(self, pod: PodNetwork) -> Attachment:
-        networks = self._configuration.networks
+    async def _plan(self, pod: PodNetwork) -> Attachment:
+        networks = await self._configuration.wait_networks()
         if not networks:
             raise Unavailable(f"pod {pod.namespace}/{pod.name}: {self._configuration.problem}")
         return Attachment(
             pod_id=pod.id,
             netns=pod.netns,
             args=cni_args(pod),
-            capability_args=capability_args(pod),
+            capability_args=capability_args(pod, self._ranges.ranges),
             interfaces=tuple(
                 Interface(ifname=f"eth{number}", network=network) for number, network in enumerate(networks)
             ),

@@ -31,7 +31,12 @@ def load_networks(conf_dir: str, limit: int = 1) -> tuple[NetworkConfig, ...]:
     paths = [path for path in _files(conf_dir) if os.path.splitext(path)[1] in _PARSERS][:limit]
     if not paths:
         raise FailedPrecondition(f"no network config found in {conf_dir}: install a network plugin of your cluster")
-    return tuple(_load(path) for path in paths)
+    networks = tuple(map(_load, paths))
+    for number, (path, network) in enumerate(zip(paths, networks)):
+        for other, earlier in zip(paths[:number], networks):
+            if network.name == earlier.name:
+                raise InvalidArgument(f"{path}: network {network.name!r} is that of {other}: give it a name of its own")
+    return networks
 
 
 def config_directories(conf_dir: str) -> list[str]:

@@ -28,6 +28,8 @@ class Configuration:
         self.networks: tuple[NetworkConfig, ...] = ()
         self.configured = False
         """Whether there is a configuration, be it wrong or its plugins not ready."""
+        self._negotiated = asyncio.Event()
+        """Whether `networks` are in the versions that their plugins speak."""
         self._wrong = ""
         self._not_ready = ""
         self._conf_dir = conf_dir
@@ -41,6 +43,11 @@ class Configuration:
     def problem(self) -> str:
         """Why pods cannot be attached now; "" when they can. Begins as other runtimes' words do: people search them."""
         return self._wrong or self._not_ready
+
+    async def wait_networks(self) -> tuple[NetworkConfig, ...]:
+        """`networks`, when their plugins have been asked for their versions, which takes one that hangs 10 s."""
+        await self._negotiated.wait()
+        return self.networks
 
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Load the files, and follow them in `group` until `close`. Plugins, which can hang, are asked later."""
@@ -71,12 +78,14 @@ class Configuration:
             self.networks, self._wrong, self.configured = (), f"cni plugin not initialized: {exc}", False
         except CrispError as exc:
             self.networks, self._wrong, self.configured = (), f"cni config load failed: {exc}", True
+        self._negotiated.clear()
         if self._wrong not in {"", before}:  # none is no fault: new nodes wait for it, the embedded one does without
             (log.warning if self.configured else log.info)("network cannot be loaded", error=self._wrong)
 
     async def _ask_plugins(self) -> None:
         before, not_ready = self._not_ready, ""
         try:
+            await self._negotiate()
             for network in self.networks:
                 await chain.status(self._plugins, network)
         except CrispError as exc:
@@ -84,6 +93,12 @@ class Configuration:
         if not_ready not in {"", before}:
             log.warning("network not ready", error=not_ready)
         self._not_ready = not_ready
+
+    async def _negotiate(self) -> None:
+        try:
+            self.networks = tuple([await chain.negotiate(self._plugins, network) for network in self.networks])
+        finally:
+            self._negotiated.set()
 
     def _load(self) -> tuple[NetworkConfig, ...]:
         """Watch, then read, so that no change falls in between."""

@@ -6,8 +6,8 @@ A field that this module does not know reaches the plugin byte for byte as it wa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ CHECK_SINCE = "0.4.0"
 GC_SINCE = STATUS_SINCE = "1.1.0"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # spec section 1, `name`
-_RUNTIME_KEYS = {"capabilities", "runtimeConfig", "prevResult", "args"}  # spec section 1, reserved keys, and section 3
+_RUNTIME_KEYS = {"capabilities", "runtimeConfig", "prevResult"}  # spec section 3; all others pass unaltered
 _RUNTIME_PREFIX = "cni.dev/"
 
 Fields = Mapping[str, msgspec.Raw]
@@ -49,12 +49,24 @@ class NetworkConfig:
     """A network: the plugins that connect a pod to it, in order."""
 
     name: str
-    version: str
-    """The highest of the configuration's versions that we speak."""
+    versions: tuple[str, ...]
+    """Of the configuration's versions those that we speak, oldest first."""
     plugins: tuple[PluginConfig, ...]
     disable_check: bool = False
     disable_gc: bool = False
     load_only_inlined_plugins: bool = False
+
+    @property
+    def version(self) -> str:
+        """The one that is spoken: the highest."""
+        return self.versions[-1]
+
+    def among(self, spoken: Collection[str]) -> NetworkConfig:
+        """The network in one of the versions `spoken`. Raises InvalidArgument."""
+        versions = tuple(version for version in self.versions if version in spoken)
+        if not versions:
+            raise InvalidArgument(f"cniVersion {' or '.join(self.versions)} of network {self.name!r}")
+        return replace(self, versions=versions)
 
     def speaks(self, since: str) -> bool:
         """Whether the network's version is `since` or newer."""
@@ -91,7 +103,7 @@ def parse(document: bytes) -> NetworkConfig:
         raise InvalidArgument(f"network {found.name!r}: loadOnlyInlinedPlugins without plugins")
     return NetworkConfig(
         name=found.name,
-        version=_highest({found.cni_version, *found.cni_versions}, found.name),
+        versions=_known({found.cni_version, *found.cni_versions}, found.name),
         plugins=tuple(PluginConfig.of(fields) for fields in found.plugins),
         disable_check=_is_true(found.disable_check),
         disable_gc=_is_true(found.disable_gc),
@@ -132,12 +144,12 @@ def _is_true(value: bool | str) -> bool:
     return value is True or (isinstance(value, str) and value.lower() == "true")
 
 
-def _highest(versions: set[str], name: str) -> str:
-    for version in reversed(VERSIONS):
-        if version in versions:
-            return version
-    written = ", ".join(sorted(versions - {""})) or "none"
-    raise InvalidArgument(f"network {name!r}: cniVersion {written}: want one of {', '.join(VERSIONS)}")
+def _known(versions: set[str], name: str) -> tuple[str, ...]:
+    known = tuple(version for version in VERSIONS if version in versions)
+    if not known:
+        written = ", ".join(sorted(versions - {""})) or "none"
+        raise InvalidArgument(f"network {name!r}: cniVersion {written}: want one of {', '.join(VERSIONS)}")
+    return known
 
 
 def _decode(document: bytes, kind: type[Any], what: str) -> Any:

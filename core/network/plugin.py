@@ -21,11 +21,14 @@ from core.telemetry import SILENT, Telemetry, timed
 log = get_logger(__name__)
 
 MAX_RESULT = 1 << 20  # bytes of stdout; real results have 1 KiB
-TIMEOUTS: Mapping[str, float] = MappingProxyType({"ADD": 120.0, "DEL": 60.0, "CHECK": 30.0, "STATUS": 10.0, "GC": 60.0})
+TIMEOUTS: Mapping[str, float] = MappingProxyType(
+    {"ADD": 120.0, "DEL": 60.0, "CHECK": 30.0, "STATUS": 10.0, "GC": 60.0, "VERSION": 10.0}
+)
 """Seconds a plugin has for a command. ADD: below the 4 minutes that the kubelet grants RunPodSandbox, DEL included."""
 
 _CONTAINER_UNKNOWN = 3  # spec section 5, Error: "the runtime does not need to perform any container network cleanup"
 _MAX_MESSAGE = 2048  # characters of a plugin's words in our error
+_MAX_LOG = 512  # characters of what it wrote to stderr beside them
 _FULL = re.compile(r"no (IP )?addresses available|no available (IP|addresses)|IP(AM)? pool .*exhausted", re.IGNORECASE)
 
 
@@ -79,6 +82,8 @@ class Plugins:
         except OSError as exc:
             raise Unavailable(f"{what}: {path} cannot be run: {exc}") from exc
         if completed.code == 0 and not completed.truncated:
+            if completed.stderr:
+                log.debug("plugin wrote", plugin=what, pod=call.container_id, stderr=_last_words(completed.stderr))
             return completed.stdout
         return _failed(what, call, completed)
 
@@ -101,10 +106,12 @@ def _failed(what: str, call: Call, completed: Completed) -> bytes:
     if call.command == "DEL" and error.code == _CONTAINER_UNKNOWN:
         log.info("plugin does not know the pod any more", plugin=what, container_id=call.container_id)
         return b""
-    words = ": ".join(filter(None, (error.msg, error.details))) or _last_words(completed.stderr)
+    said, logged = ": ".join(filter(None, (error.msg, error.details))), _last_words(completed.stderr)
+    words = said[:_MAX_MESSAGE] or logged or "no message"
+    beside = f"; its log: {logged[-_MAX_LOG:]}" if said and logged else ""
     ended = f"exit code {completed.code}" if completed.code > 0 else f"killed by signal {-completed.code}"
     kind: type[CrispError] = ResourceExhausted if _FULL.search(words) else Unavailable
-    raise kind(f"{what}: {words[:_MAX_MESSAGE] or 'no message'} ({ended})")
+    raise kind(f"{what}: {words} ({ended}){beside}")
 
 
 def _error(completed: Completed) -> _Error:

@@ -1,4 +1,4 @@
-"""The node's network from a template and the ranges that the cluster gives to the node, where nobody installs one."""
+"""The ranges that the cluster gives to the node's pods: kept, and made into a network where nobody installs one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 
-from core.errdefs import InvalidArgument, NotFound
+from core.errdefs import CrispError, InvalidArgument, NotFound
 from core.files.atomic import write_atomic
 from core.files.read import read_limited
 from core.log import get_logger
@@ -17,6 +17,31 @@ from core.network.template import render
 log = get_logger(__name__)
 
 FILE = "10-crisp.conflist"
+_MAX_KEPT = 4096  # bytes; two ranges have 60
+
+
+class PodRanges:
+    """As the kubelet last told them. It does not tell them again when only the daemon restarts: a file keeps them."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.ranges = self._load()
+
+    def put(self, cidrs: Sequence[str]) -> None:
+        """Idempotent. Blocks. Raises InvalidArgument, OSError."""
+        ranges = tuple(str(_range(cidr)) for cidr in cidrs)
+        if ranges != self.ranges:
+            write_atomic(self._path, "\n".join(ranges).encode())
+            self.ranges = ranges
+
+    def _load(self) -> tuple[str, ...]:
+        try:
+            return tuple(str(_range(line)) for line in read_limited(self._path, _MAX_KEPT).decode().split())
+        except FileNotFoundError:
+            return ()
+        except (CrispError, OSError, UnicodeDecodeError) as exc:
+            log.warning("pod ranges cannot be read: the kubelet's next ones count", path=self._path, error=exc)
+            return ()
 
 
 def write_network(template: str, conf_dir: str, cidrs: Sequence[str]) -> None:

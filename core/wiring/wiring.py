@@ -26,6 +26,7 @@ from core.network.builtin.bridge import BridgeConfig, open_bridge
 from core.network.choice import ChosenNetwork
 from core.network.cni import open_cni
 from core.network.network import Network
+from core.network.podcidr import PodRanges
 from core.nri.service import NriService
 from core.sandbox.choice import ChosenController
 from core.sandbox.controller import SandboxController
@@ -68,6 +69,8 @@ class Core:
     tasks: Tasks
     controllers: Mapping[str, SandboxController]
     network: Network
+    ranges: PodRanges
+    """Of the network's addresses."""
     nri: NriService
     metadata: Executor
     filesystem: Executor
@@ -94,7 +97,8 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
         stack.callback(shims.leave)
         tasks = ShimTasks(shims)
         await stack.enter_async_context(tasks.listening())
-        network = await _open_network(config, stack, filesystem, group, telemetry)
+        ranges = PodRanges(os.path.join(config.root, "pod-ranges"))
+        network = await _open_network(config, stack, filesystem, group, ranges=ranges, telemetry=telemetry)
         snapshotters = _open_snapshotters(config)
         records = MirroredRecords(SqliteRecords(database), os.path.join(config.state, "records"))
         images = await open_images(
@@ -129,6 +133,7 @@ async def open_core(config: CoreConfig, telemetry: Telemetry = SILENT) -> AsyncI
             tasks=tasks,
             controllers=controllers,
             network=network,
+            ranges=ranges,
             nri=NriService(config.nri, group),
             metadata=metadata,
             filesystem=filesystem,
@@ -195,10 +200,13 @@ async def _open_network(
     stack: contextlib.AsyncExitStack,
     executor: Executor,
     group: asyncio.TaskGroup,
+    *,
+    ranges: PodRanges,
     telemetry: Telemetry,
 ) -> Network:
     attachments = AttachmentFiles(os.path.join(config.root, "cni"))
-    cni = await stack.enter_async_context(open_cni(config.cni, attachments, executor, group, telemetry))
+    opened = open_cni(config.cni, attachments, executor, group, ranges=ranges, telemetry=telemetry)
+    cni = await stack.enter_async_context(opened)
     if not config.builtin:
         return cni
     bridge = BridgeConfig(root=os.path.join(config.root, "leases"), bridge=config.bridge, subnets=(config.subnet,))

@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,10 @@ class Hostile(CniNode):
         path.chmod(0o755)
         self.write("pods", self.bridge(), {"type": "evil"})
 
+    def shorten(self, command):
+        """Give plugins a time for `command` that the real ones among them need a part of."""
+        self.config = replace(self.config, timeouts={**TIMEOUTS, command: patient(2)})
+
     def calls(self):
         return (self.bin_dir / "calls").read_text().split()
 
@@ -60,7 +65,7 @@ class Hostile(CniNode):
 @pytest.fixture
 def node(tmp_path):
     with node_namespace():
-        yield Hostile(tmp_path, retry_delays=(0.05,), timeouts={**TIMEOUTS, "ADD": patient(0.5), "DEL": patient(0.5)})
+        yield Hostile(tmp_path, retry_delays=(0.05,))
 
 
 @pytest.fixture
@@ -84,13 +89,15 @@ async def fails_and_leaves_nothing(node, pods, error):
 
 
 async def test_a_plugin_that_hangs_is_killed_with_its_children(node, pods):
+    node.shorten("ADD")
     os.symlink("/bin/sleep", node.bin_dir / "sleep")
     node.chain("if command == 'ADD': os.system(directory + '/sleep 1000; true')\nsucceed()")
     message = await fails_and_leaves_nothing(node, pods, DeadlineExceeded)
-    assert f"evil ADD: no answer in {patient(0.5):g} s" in message
+    assert f"evil ADD: no answer in {patient(2):g} s" in message
 
 
 async def test_a_plugin_that_ignores_signals_and_hangs_is_killed(node, pods):
+    node.shorten("ADD")
     node.chain("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile command == 'ADD': pass\nsucceed()")
     await fails_and_leaves_nothing(node, pods, DeadlineExceeded)
 
@@ -131,6 +138,18 @@ async def test_an_error_document_becomes_the_message(node, pods):
     )
     message = await fails_and_leaves_nothing(node, pods, Unavailable)
     assert message == "CNI plugin evil ADD: Invalid Configuration: no uplink (exit code 1)"
+
+
+async def test_what_a_plugin_logged_stands_beside_its_error(node, pods):
+    node.chain(
+        "if command == 'ADD':\n"
+        "    print('x' * 100_000 + ' dial 10.0.0.1: refused', file=sys.stderr)\n"
+        "    print(json.dumps({'code': 11, 'msg': 'try again'})); sys.exit(1)\n"
+        "succeed()"
+    )
+    message = await fails_and_leaves_nothing(node, pods, Unavailable)
+    assert message.startswith("CNI plugin evil ADD: try again (exit code 1); its log: xxx")
+    assert len(message) < 600
 
 
 async def test_a_failure_without_an_error_document_is_told_by_stderr(node, pods):
@@ -224,6 +243,7 @@ async def test_a_del_that_fails_is_tried_until_it_succeeds(node, pods):
 
 
 async def test_a_del_that_hangs_is_killed_and_tried_again(node, pods):
+    node.shorten("DEL")
     node.chain("if command == 'DEL' and count('DEL') < 2: time.sleep(1000)\nsucceed()")
     pod = pods.new()
     async with node.open() as network:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.errdefs import NotFound, Unavailable
+from core.network.capabilities import IPS, MAC
 from core.network.network import PortMapping
 from rig.networks import CniNode, Pods, node_namespace, wait_until
 
@@ -15,14 +16,17 @@ pytestmark = pytest.mark.root
 RECORDER = f"""#!{sys.executable} -IS
 import json, os, sys
 config = json.load(sys.stdin)
-name = config["type"]
-directory = os.path.dirname(__file__)
+directory, NAME = os.path.split(__file__)
+name = config.get("type", NAME)
 call = {{key: value for key, value in os.environ.items() if key.startswith("CNI_")}}
 with open(directory + "/calls", "a") as calls:
     calls.write(json.dumps({{"plugin": name, "environment": call, "config": config}}) + "\\n")
 if os.path.exists(f"{{directory}}/fail-{{call['CNI_COMMAND']}}"):
     print(json.dumps({{"code": 50, "msg": "no uplink"}}))
     sys.exit(1)
+if call["CNI_COMMAND"] == "VERSION" and os.path.exists(f"{{directory}}/{{NAME}}-speaks"):
+    versions = open(f"{{directory}}/{{NAME}}-speaks").read().split()
+    print(json.dumps({{"cniVersion": config["cniVersion"], "supportedVersions": versions}}))
 if call["CNI_COMMAND"] == "ADD":
     result = config.get("prevResult") or {{"cniVersion": config["cniVersion"], "interfaces": [], "ips": [
         {{"address": "10.9.0.9/24"}}, {{"address": "fd00::9/64"}}]}}
@@ -47,6 +51,9 @@ class Recorder(CniNode):
 
     def chain(self, *plugins, **keys):
         self.write("pods", *(plugins or ({"type": "first"}, {"type": "second"})), **keys)
+
+    def speaks(self, plugin, *versions):
+        (self.bin_dir / f"{plugin}-speaks").write_text(" ".join(versions))
 
     def fail(self, command):
         (self.bin_dir / f"fail-{command}").touch()
@@ -133,6 +140,61 @@ async def test_a_pod_is_attached_to_several_networks_when_the_node_wants_it(tmp_
     order = [(environment["CNI_COMMAND"], name, environment["CNI_IFNAME"]) for environment, name in calls]
     assert order == [("ADD", "a", "eth0"), ("ADD", "b", "eth1"), ("DEL", "b", "eth1"), ("DEL", "a", "eth0")]
     assert node.leftovers() == []
+
+
+async def test_addresses_are_for_the_first_network_and_ranges_for_all(tmp_path, pods):
+    (tmp_path / "several").mkdir()
+    node = Recorder(tmp_path / "several", max_networks=2)
+    node.ranges.write_text("10.1.0.0/24")
+    capabilities = {"capabilities": {"ips": True, "mac": True, "ipRanges": True}}
+    node.write("a", {"type": "first", **capabilities})
+    node.write("b", {"type": "second", **capabilities})
+    pod = pods.new(annotations={IPS: "10.1.0.9", MAC: "0a:58:0a:01:00:09"})
+    async with node.open() as network:
+        await network.attach(pod)
+        await network.detach(pod)
+    ranges = {"ipRanges": [[{"subnet": "10.1.0.0/24"}]]}
+    both = {**ranges, "ips": ["10.1.0.9"], "mac": "0a:58:0a:01:00:09"}
+    told = [(call["config"]["name"], call["config"]["runtimeConfig"]) for call in node.calls()]
+    assert told == [("a", both), ("b", ranges), ("b", ranges), ("a", both)]
+
+
+async def test_the_next_daemon_detaches_with_the_result_and_the_parameters_of_the_add(node, pods):
+    node.chain({"type": "first"}, {"type": "second", "capabilities": {"portMappings": True}}, version="1.1.0")
+    ports = (PortMapping(protocol="tcp", container_port=80, host_port=8080),)
+    pod = pods.new(ports=ports)
+    async with node.open() as network:
+        await network.attach(pod)
+    node.chain({"type": "first"})
+    async with node.open() as network:
+        await network.detach(replace(pod, port_mappings=()))
+    second, first = node.calls("DEL")
+    assert [len(call["config"]["prevResult"]["interfaces"]) for call in (second, first)] == [2, 2]
+    assert second["config"]["runtimeConfig"]["portMappings"][0]["hostPort"] == 8080
+    assert {call["config"]["cniVersion"] for call in (second, first)} == {"1.1.0"}
+
+
+async def test_where_there_is_a_choice_the_highest_version_that_all_plugins_speak_is_spoken(node, pods):
+    node.chain(version="1.1.0", cniVersions=["0.4.0", "1.0.0"])
+    node.speaks("first", "0.3.1", "0.4.0", "1.0.0")
+    pod = pods.new()
+    async with node.open() as network:
+        await wait_until(lambda: len(node.calls("VERSION")) == 2)
+        await network.attach(pod)
+        await network.detach(pod)
+    assert {call["config"]["cniVersion"] for call in (*node.calls("ADD"), *node.calls("DEL"))} == {"1.0.0"}
+    assert node.calls("STATUS") == []
+
+
+async def test_a_plugin_that_speaks_no_version_of_the_network_makes_it_not_ready_until_it_is_replaced(node):
+    node.chain(version="1.1.0", cniVersions=["1.0.0"])
+    node.speaks("second", "0.3.1", "0.4.0")
+    async with node.open() as network:
+        await wait_until(lambda: not network.status().ready)
+        told = "CNI plugin second speaks 0.3.1, 0.4.0, not cniVersion 1.0.0 or 1.1.0 of network 'pods'"
+        assert told in network.status().message
+        node.speaks("second", "1.0.0")
+        await wait_until(lambda: network.status().ready)
 
 
 async def test_check_asks_each_plugin_with_the_result_of_add(node, pods):

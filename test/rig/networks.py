@@ -20,6 +20,7 @@ from core.network.cni import CniConfig, CniNetwork, open_cni
 from core.network.netlink import Netlink, set_link
 from core.network.netns import inside, socket_in
 from core.network.network import PodNetwork, PortMapping
+from core.network.podcidr import PodRanges
 from rig.patience import patient
 
 PLUGINS = "/usr/lib/cni"
@@ -81,6 +82,7 @@ class CniNode:
         self.conf_dir = directory / "net.d"
         self.root = directory / "cni"
         self.leases = directory / "ipam"
+        self.ranges = directory / "pod-ranges"
         self.conf_dir.mkdir(exist_ok=True)
         self.config = CniConfig(conf_dir=str(self.conf_dir), bin_dirs=tuple(bin_dirs), **config)
 
@@ -105,8 +107,11 @@ class CniNode:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[CniNetwork]:
         with ThreadPoolExecutor(4) as executor:
-            files = AttachmentFiles(str(self.root))
-            async with asyncio.TaskGroup() as group, open_cni(self.config, files, executor, group) as network:
+            files, ranges = AttachmentFiles(str(self.root)), PodRanges(str(self.ranges))
+            async with (
+                asyncio.TaskGroup() as group,
+                open_cni(self.config, files, executor, group, ranges=ranges) as network,
+            ):
                 yield network
 
     def leftovers(self) -> list[str]:

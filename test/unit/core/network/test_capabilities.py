@@ -1,7 +1,7 @@
 import pytest
 
 from core.errdefs import InvalidArgument
-from core.network.capabilities import bits_per_second, capability_args, cni_args
+from core.network.capabilities import IPS, MAC, bits_per_second, capability_args, cni_args
 from core.network.network import PodNetwork, PortMapping
 
 
@@ -44,6 +44,22 @@ def test_what_a_pod_asks_for_is_offered_under_the_names_of_the_conventions():
             "kubernetes.io/egress-bandwidth": "1Gi",
         },
     }
+
+
+def test_addresses_that_a_pod_asks_for_and_the_ranges_of_the_node_are_offered():
+    wishes = {IPS: "10.1.2.3, fd00::3/64", MAC: "0a:58:0a:01:02:03"}
+    offered = capability_args(pod(annotations=wishes), ("10.1.0.0/24", "fd00::/64"))
+    assert offered["ips"] == ["10.1.2.3", "fd00::3/64"]
+    assert offered["mac"] == "0a:58:0a:01:02:03"
+    assert offered["ipRanges"] == [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}]]
+
+
+@pytest.mark.parametrize(
+    "wish", [{IPS: "10.1.2"}, {IPS: "10.1.2.3;K8S_POD_NAME=x"}, {MAC: "0a:58"}, {MAC: "0a:58:0a:01:02:03\n"}]
+)
+def test_addresses_that_are_none_are_refused_by_their_annotation(wish):
+    with pytest.raises(InvalidArgument, match=r"annotation network\.crisp\.io/"):
+        capability_args(pod(annotations=wish))
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,16 @@ def test_fields_that_nobody_knows_reach_the_plugin_as_they_were_written():
 
 
 def test_what_the_runtime_inserts_replaces_what_was_written():
-    reserved = {"capabilities": {"mac": True}, "runtimeConfig": 1, "args": 1, "prevResult": 1, "cni.dev/attachments": 1}
+    reserved = {"capabilities": {"mac": True}, "runtimeConfig": 1, "prevResult": 1, "cni.dev/attachments": 1}
     network = parse(document(plugins=[{"type": "x", "name": "other", "cniVersion": "0.1.0", **reserved}]))
     request = json.loads(network.request(network.plugins[0], {"runtimeConfig": {"mac": "00"}}))
     assert request == {"type": "x", "name": "pods", "cniVersion": "1.0.0", "runtimeConfig": {"mac": "00"}}
+
+
+def test_arguments_that_an_administrator_wrote_reach_the_plugin():
+    arguments = {"cni": {"ips": ["10.2.2.42"]}}
+    network = parse(document(plugins=[{"type": "x", "args": arguments}]))
+    assert json.loads(network.request(network.plugins[0], {}))["args"] == arguments
 
 
 def test_only_capabilities_that_are_true_are_offered():
@@ -41,6 +47,13 @@ def test_only_capabilities_that_are_true_are_offered():
 )
 def test_the_highest_version_that_both_speak_is_chosen(versions, chosen):
     assert parse(document(**versions)).version == chosen
+
+
+def test_among_what_plugins_speak_the_highest_version_is_chosen():
+    network = parse(document(cniVersions=["0.4.0", "1.1.0"]))
+    assert network.among({"0.3.1", "0.4.0", "1.0.0"}).version == "1.0.0"
+    with pytest.raises(InvalidArgument, match=r"cniVersion 0\.4\.0 or 1\.0\.0 or 1\.1\.0 of network 'pods'"):
+        network.among({"0.3.1"})
 
 
 @pytest.mark.parametrize("version", ["0.2.0", "2.0.0", ""])
@@ -90,6 +103,14 @@ def test_the_first_file_in_lexical_order_is_the_network(tmp_path):
     (tmp_path / "05-directory.conflist").mkdir()
     assert [network.name for network in load_networks(str(tmp_path))] == ["first"]
     assert [network.name for network in load_networks(str(tmp_path), limit=5)] == ["first", "second"]
+
+
+def test_two_networks_of_one_name_are_refused_by_both_files_unless_one_is_not_used(tmp_path):
+    (tmp_path / "10-a.conflist").write_bytes(document())
+    (tmp_path / "20-b.conflist").write_bytes(document())
+    assert [network.name for network in load_networks(str(tmp_path))] == ["pods"]
+    with pytest.raises(InvalidArgument, match=r"20-b\.conflist: network 'pods' is that of .*10-a\.conflist"):
+        load_networks(str(tmp_path), limit=2)
 
 
 @pytest.mark.parametrize("inlined", [False, True])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.errdefs import InvalidArgument, NotFound
-from core.network.podcidr import FILE, write_network
+from core.network.podcidr import FILE, PodRanges, write_network
 
 TEMPLATE = """{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge", "ipam": {"ranges":
   [{{range $i, $r := .PodCIDRRanges}}{{if $i}}, {{end}}[{"subnet": "{{$r}}"}]{{end}}]}}]}"""
@@ -36,6 +36,26 @@ def test_the_network_of_somebody_else_stays_the_only_one(template, conf_dir):
     (conf_dir / "20-plugin.conflist").write_text("{}")
     write_network(template, str(conf_dir), ["10.1.0.0/24"])
     assert [path.name for path in conf_dir.iterdir()] == ["20-plugin.conflist"]
+
+
+def test_ranges_are_kept_for_the_next_daemon(tmp_path):
+    path = str(tmp_path / "pod-ranges")
+    assert PodRanges(path).ranges == ()
+    PodRanges(path).put(["10.1.0.7/24", "fd00::/64"])
+    assert PodRanges(path).ranges == ("10.1.0.0/24", "fd00::/64")
+    with pytest.raises(InvalidArgument, match="pod_cidr"):
+        PodRanges(path).put(["pods"])
+    assert PodRanges(path).ranges == ("10.1.0.0/24", "fd00::/64")
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"10.1.0.0/99", b"x" * 5000])
+def test_ranges_that_make_no_sense_are_as_none(tmp_path, content):
+    path = tmp_path / "pod-ranges"
+    path.write_bytes(content)
+    ranges = PodRanges(str(path))
+    assert ranges.ranges == ()
+    ranges.put(["10.1.0.0/24"])
+    assert PodRanges(str(path)).ranges == ("10.1.0.0/24",)
 
 
 @pytest.mark.parametrize("cidrs,text", [(["10.1.0.0/99"], "pod_cidr"), (["pods"], "pod_cidr")])
