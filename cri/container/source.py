@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from core.errdefs import InvalidArgument
+from core.errdefs import InvalidArgument, NotFound
 from core.images.images import Image
 from cri import api
 from cri.container.deps import ContainerDeps
@@ -25,7 +25,7 @@ def source_of(
     container_id: str,
     paths: Mapping[str, str],
 ) -> Source:
-    """Raises InvalidArgument, NotFound (target container)."""
+    """Raises InvalidArgument."""
     if image.artifact_type:
         raise InvalidArgument(f"image {image.id} is an artifact ({image.artifact_type[:160]}): mount it, it cannot run")
     document: dict[str, Any] = msgspec.json.decode(image.config)
@@ -46,17 +46,24 @@ def source_of(
         cdi_dirs=deps.cdi_dirs,
         blockio_file=deps.blockio_file,
         device_ownership=handler.device_ownership_from_security_context,
-        target_pid=_target_pid(deps, pod, config),
+        target_pid=target_pid(deps, pod, config),
         facts=deps.facts,
     )
 
 
-def _target_pid(deps: ContainerDeps, pod: PodSandbox, config: api.ContainerConfig) -> int:
-    """The first process of the container whose PID namespace is asked for. Raises InvalidArgument."""
+def target_pid(deps: ContainerDeps, pod: PodSandbox, config: api.ContainerConfig) -> int:
+    """The first process of the container whose PID namespace is asked for, 0 when none is.
+
+    Raises InvalidArgument unless that container runs in the same pod.
+    """
     options = config.linux.security_context.namespace_options
     if options.pid != api.NamespaceMode.TARGET:
         return 0
-    target = deps.containers.get(options.target_id)
+    wrong = InvalidArgument(f"namespace_options.target_id {options.target_id[:160]!r}: not running in this pod")
+    try:
+        target = deps.containers.get(options.target_id)
+    except NotFound as exc:
+        raise wrong from exc
     if target.sandbox_id != pod.id or not target.running:
-        raise InvalidArgument(f"namespace_options.target_id {options.target_id!r}: not running in this pod")
+        raise wrong
     return target.pid

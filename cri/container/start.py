@@ -17,6 +17,7 @@ from core.tasks.tasks import TaskIO
 from cri import api
 from cri.container.deps import ContainerDeps
 from cri.container.failures import start_failure
+from cri.container.source import target_pid
 from cri.container.stop import kill_container
 from cri.container.tasks import delete_task
 from cri.store.container import Container
@@ -69,6 +70,7 @@ async def _run_task(deps: ContainerDeps, container: Container) -> None:
     if pod is None or pod.stopped:
         raise FailedPrecondition(f"sandbox {container.sandbox_id} of container {container.id} is not ready")
     config = container.request()
+    target_pid(deps, pod, config)  # its pid is in the spec, and may be another's when it has ended
     users = user_namespace(pod.request().linux.security_context.namespace_options)
     io = TaskIO(
         log_path=container.log_file,

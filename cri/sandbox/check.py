@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from core.errdefs import InvalidArgument
 from core.sandbox.controller import NamespaceMode
@@ -14,6 +15,10 @@ MAX_HOSTNAME = 64
 """Bytes: __NEW_UTS_LEN, uname(2)."""
 MAX_LABEL = 4096
 """Bytes of key and value together, as containerd limits labels: they are stored and listed with every reply."""
+
+MAX_PORT = 65535
+PROTOCOLS = {api.Protocol.TCP: "tcp", api.Protocol.UDP: "udp", api.Protocol.SCTP: "sctp"}
+"""Their names in network plugins."""
 
 _SYSCTL = re.compile(r"[a-zA-Z0-9_-]+(?:[./][a-zA-Z0-9_:@-]+)+")
 _IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")  # sysctl(8): per IPC namespace
@@ -38,14 +43,9 @@ def check_config(config: api.PodSandboxConfig) -> None:
     for field in ("servers", "searches", "options"):
         for value in getattr(config.dns_config, field):
             check_text(value, f"dns_config.{field}")
+    check_ports(config.port_mappings)
+    check_namespaces(config.linux.security_context.namespace_options)
     check_sysctls(config)
-    options = config.linux.security_context.namespace_options
-    for field in ("network", "ipc"):
-        if getattr(options, field) not in (api.NamespaceMode.POD, api.NamespaceMode.NODE):
-            raise InvalidArgument(f"namespace_options.{field}: a sandbox's is POD or NODE")
-    if options.pid == api.NamespaceMode.TARGET:
-        raise InvalidArgument("namespace_options.pid: TARGET is for containers")
-    user_namespace(options)
 
 
 def check_text(value: str, what: str) -> None:
@@ -64,6 +64,41 @@ def check_labels(labels: Mapping[str, str], what: str, limit: int | None = MAX_L
     for key, value in labels.items():
         if limit is not None and len(key.encode()) + len(value.encode()) > limit:
             raise InvalidArgument(f"{what}[{key[:64]!r}]: key and value together exceed {limit} bytes")
+
+
+def check_ports(mappings: Iterable[api.PortMapping]) -> None:
+    """What no packet filter could do, or only one way of two."""
+    taken: dict[tuple[int, int, str], int] = {}
+    for mapping in mappings:
+        port = f"port_mappings: {mapping.host_port} to {mapping.container_port}"
+        if mapping.protocol not in PROTOCOLS:
+            raise InvalidArgument(f"{port}: protocol {mapping.protocol} is not known")
+        if not (0 <= mapping.host_port <= MAX_PORT and 0 <= mapping.container_port <= MAX_PORT):
+            raise InvalidArgument(f"{port}: want ports from 0 to {MAX_PORT}")
+        if mapping.host_port and not mapping.container_port:
+            raise InvalidArgument(f"{port}: want the port in the pod, too")
+        if mapping.host_ip:
+            _check_host_ip(mapping.host_ip, port)
+        key = (mapping.protocol, mapping.host_port, mapping.host_ip)
+        if mapping.host_port and taken.setdefault(key, mapping.container_port) != mapping.container_port:
+            raise InvalidArgument(f"{port}: the host port leads to {taken[key]} already")
+
+
+def _check_host_ip(address: str, port: str) -> None:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError as exc:
+        raise InvalidArgument(f"{port}: host_ip {address[:80]!r} is no address") from exc
+
+
+def check_namespaces(options: api.NamespaceOption) -> None:
+    """What a sandbox may have of its own or of the node."""
+    for field in ("network", "ipc"):
+        if getattr(options, field) not in (api.NamespaceMode.POD, api.NamespaceMode.NODE):
+            raise InvalidArgument(f"namespace_options.{field}: a sandbox's is POD or NODE")
+    if options.pid not in (api.NamespaceMode.POD, api.NamespaceMode.CONTAINER, api.NamespaceMode.NODE):
+        raise InvalidArgument("namespace_options.pid: a sandbox's is POD, CONTAINER or NODE")
+    user_namespace(options)
 
 
 def check_sysctls(config: api.PodSandboxConfig) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from core.network.network import PodNetwork, PortMapping
 from cri import api
-
-_PROTOCOLS = {api.Protocol.TCP: "tcp", api.Protocol.UDP: "udp", api.Protocol.SCTP: "sctp"}
+from cri.sandbox.check import PROTOCOLS
 
 
 def pod_network(sandbox_id: str, netns: str, config: api.PodSandboxConfig) -> PodNetwork:
@@ -26,7 +25,7 @@ def pod_network(sandbox_id: str, netns: str, config: api.PodSandboxConfig) -> Po
 
 def _mapping(port: api.PortMapping) -> PortMapping:
     return PortMapping(
-        protocol=_PROTOCOLS[port.protocol],
+        protocol=PROTOCOLS[port.protocol],
         container_port=port.container_port,
         host_port=port.host_port,
         host_ip=port.host_ip,

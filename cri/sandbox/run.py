@@ -12,6 +12,7 @@ from core.errdefs import AlreadyExists
 from core.failpoint import failpoint
 from core.log import get_logger
 from core.network.network import NetworkResult
+from core.oci.cgroups import parent_group
 from core.sandbox.controller import Sandbox, SandboxSpec
 from core.steps import carried, step
 from cri import api
@@ -42,6 +43,8 @@ async def run_pod_sandbox(deps: SandboxDeps, request: api.RunPodSandboxRequest) 
     """
     check_config(request.config)
     deps.controller(request.runtime_handler)
+    systemd = deps.handlers[request.runtime_handler].systemd_cgroup
+    parent_group(request.config.linux.cgroup_parent, systemd=systemd)  # its containers would not start
     name = sandbox_name(request.config.metadata)
     content = request.SerializeToString(deterministic=True)
     return await deps.operations.run(name, content, lambda operation: _run(deps, request, operation))

@@ -20,6 +20,8 @@ def namespaces(source: Source) -> list[Namespace]:
     options = source.security.namespace_options
     shared = source.pod.sandbox.namespaces
     for kind, mode in (("network", options.network), ("ipc", options.ipc)):
+        if mode not in (_Modes.POD, _Modes.NODE):
+            raise InvalidArgument(f"namespace_options.{kind}: a container's is POD, which is the sandbox's, or NODE")
         if mode == _Modes.NODE and kind in shared:
             raise InvalidArgument(f"namespace_options.{kind}: NODE, but the sandbox has its own")
     if options.HasField("userns_options") and user_namespace(options) != _users_of_pod(source):
@@ -41,6 +43,8 @@ def _pid(source: Source) -> list[Namespace]:
     path = source.pod.sandbox.namespaces.get("pid")
     if mode == _Modes.TARGET:
         return [_join("pid", f"/proc/{source.target_pid}/ns/pid")]
+    if mode not in (_Modes.POD, _Modes.CONTAINER, _Modes.NODE):
+        raise InvalidArgument("namespace_options.pid: a container's is POD, CONTAINER, NODE or TARGET")
     if mode == _Modes.NODE and pod_mode != _Modes.NODE:
         raise InvalidArgument("namespace_options.pid: NODE, but the sandbox's is not")
     if mode == _Modes.POD and path:
