@@ -29,6 +29,7 @@ from core.diff.whiteouts import Mode
 from core.linux.cap import capset
 
 MAX_FILES = 1024  # descriptors: an overlay's 500 layers twice, in "settle"; "unpack" needs the directory cache
+NICE = 10  # a layer can wait, and the daemon's answers cannot: both run in crispd's share of the processors
 CAPABILITIES = (
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -54,6 +55,7 @@ def enter(directory_fd: int, mode: Mode) -> None:
     os.fchdir(directory_fd)
     os.chroot(".")
     os.umask(0)
+    os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_FILES, MAX_FILES))
     kept = (*CAPABILITIES, _TRUSTED_XATTRS) if mode is Mode.STACKED else CAPABILITIES

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from bench import scenarios
+from bench import pulls, scenarios
 from bench.daemons import Daemon, start_containerd, start_crisp
 from bench.idle import idling, probing
 from bench.lists import listing
@@ -22,7 +22,7 @@ from bench.streams import exec_streams
 from cri import api
 from rig.cgroups import ensure_cgroups
 from rig.images import BuiltImage, build, busybox, files, layer, push
-from rig.registry import running_registry
+from rig.registry import RunningRegistry, running_registry
 
 Figures = dict[str, float]
 Scenario = Callable[[Daemon, str, Path], Figures]
@@ -39,6 +39,8 @@ SCENARIOS: dict[str, Scenario] = {
         probing,
         scenarios.logging,
         scenarios.pulling,
+        pulls.sharing,
+        pulls.huge,
     )
 }
 
@@ -48,8 +50,9 @@ class Images:
     """By their names in the registry."""
 
     small: str
-    large: str
     pause: str
+    of: dict[Scenario, str]
+    """What some scenarios work with instead of the small one."""
 
 
 def main(names: list[str]) -> None:
@@ -62,8 +65,8 @@ def main(names: list[str]) -> None:
         with running_registry(base / "registry") as registry:
             images = Images(
                 small=push(busybox(), registry, "library/busybox", "1"),
-                large=push(large_image(), registry, "library/large", "1"),
                 pause=push(busybox(Cmd=["/bin/sleep", "1000000"]), registry, "library/pause", "1"),
+                of={scenario: PUSHED[scenario](registry) for scenario in wanted if scenario in PUSHED},
             )
             results = {
                 "crisp": measure(start_crisp(base, builtin=False), images, base, wanted),
@@ -91,6 +94,13 @@ def large_image() -> BuiltImage:
     return build(layers)
 
 
+PUSHED: dict[Scenario, Callable[[RunningRegistry], str]] = {
+    scenarios.pulling: lambda registry: push(large_image(), registry, "library/large", "1"),
+    pulls.sharing: pulls.push_sharing,
+    pulls.huge: pulls.push_huge,
+}
+
+
 def renamed(figures: Figures) -> Figures:
     """What the network has a part in: the embedded one's figures beside those of a chain of plugins."""
     return {f"{name}, built-in network": figures[name] for name in ("pod ready", "RunPodSandbox", "StopPodSandbox")}
@@ -104,8 +114,7 @@ def measure(daemon: Daemon, images: Images, base: Path, wanted: list[Scenario]) 
             client.PullImage(api.PullImageRequest(image=api.ImageSpec(image=images.small)))
         for scenario in wanted:
             logs = base / "logs" / Path(daemon.socket).parts[-3] / scenario.__name__
-            image = images.large if scenario is scenarios.pulling else images.small
-            figures |= scenario(daemon, image, logs)
+            figures |= scenario(daemon, images.of.get(scenario, images.small), logs)
             print(f"{daemon.name}: {scenario.__name__} done", file=sys.stderr)
     finally:
         daemon.stop()
