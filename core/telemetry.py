@@ -18,8 +18,8 @@ class Telemetry(Protocol):
     def pull(self, outcome: str, seconds: float) -> None:
         """Of an image; equal pulls at the same time are one."""
 
-    def fetched(self, size: int) -> None:
-        """Bytes of a blob have come from a registry."""
+    def fetched(self, host: str, size: int) -> None:
+        """Bytes of a blob have come from `host`."""
 
     def cni(self, plugin: str, command: str, outcome: str, seconds: float) -> None: ...
 
@@ -34,7 +34,7 @@ class _Silent:
     def pull(self, outcome: str, seconds: float) -> None:
         pass
 
-    def fetched(self, size: int) -> None:
+    def fetched(self, host: str, size: int) -> None:
         pass
 
     def cni(self, plugin: str, command: str, outcome: str, seconds: float) -> None:

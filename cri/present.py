@@ -18,6 +18,7 @@ def present(core: Core, containers: ContainerDeps, calls: Calls, events: Events)
         gauges=_gauges(core, containers),
         logged=partial(_logged, core),
         queues=partial(_queues, core, containers, calls, events),
+        pulling=partial(_pulling, core),
         problems=core.problems,
     )
 
@@ -25,6 +26,15 @@ def present(core: Core, containers: ContainerDeps, calls: Calls, events: Events)
 def _logged(core: Core) -> dict[str, int]:
     counts = core.shims.logged()
     return {"bytes": counts.bytes, "lines": counts.lines, "split": counts.split, "dropped_bytes": counts.dropped}
+
+
+def _pulling(core: Core) -> dict[tuple[str, str], tuple[int, int, int]]:
+    layers = {layer.digest: layer for pull in core.images.puller.running().values() for layer in pull}
+    found: dict[tuple[str, str], tuple[int, int, int]] = {}
+    for layer in layers.values():
+        count, here, size = found.get((layer.phase, layer.host), (0, 0, 0))
+        found[layer.phase, layer.host] = (count + 1, here + layer.offset, size + layer.size)
+    return found
 
 
 def _queues(core: Core, containers: ContainerDeps, calls: Calls, events: Events) -> dict[str, int]:

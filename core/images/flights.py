@@ -36,8 +36,8 @@ class Flights(Generic[Key, Subject, Result]):
         self._flights: dict[Key, Flight[Subject, Result]] = {}
 
     def items(self) -> Iterator[tuple[Key, Subject]]:
-        """What is under way."""
-        return ((key, flight.subject) for key, flight in self._flights.items())
+        """What is under way. Any thread may ask."""
+        return ((key, flight.subject) for key, flight in list(self._flights.items()))
 
     @contextlib.asynccontextmanager
     async def join(

@@ -179,10 +179,10 @@ class Repository:
         for client in self._able(PULL):
             try:
                 async with aclosing(client.blob(path, descriptor.size, offset)) as body:
-                    self._serving[descriptor.digest] = client.host.base.authority
+                    host = self._serving[descriptor.digest] = client.host.base.authority
                     async for data in body:
                         offset += len(data)
-                        self._telemetry.fetched(len(data))
+                        self._telemetry.fetched(host, len(data))
                         yield data
             except CrispError as exc:
                 _note(failures, client, exc)

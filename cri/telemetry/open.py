@@ -25,6 +25,8 @@ class Present:
     """What shims have written into logs since their start: bytes, lines, split, dropped."""
     queues: Callable[[], Mapping[str, int]]
     """What waits, or is under way, by where it does."""
+    pulling: Callable[[], Mapping[tuple[str, str], tuple[int, int, int]]]
+    """Layers of running pulls by phase and host: how many, bytes that are here, bytes in all."""
     problems: Callable[[], Mapping[str, str]]
     """Parts that are not well, and why."""
 

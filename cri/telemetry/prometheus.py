@@ -20,6 +20,7 @@ LOGGED = {
     "split": "Entries in containers' logs that are not the end of a line",
     "dropped_bytes": "Bytes that could not be written into containers' logs",
 }
+MAX_HOSTS = 32  # told apart: a pod's author chooses the registry, and each host is a series for ever
 TRANSFERS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -34,7 +35,8 @@ class PrometheusTelemetry:
         self._pulls = Histogram(
             "crisp_pull_seconds", "Pulls of images.", ("outcome",), buckets=TRANSFERS, registry=registry
         )
-        self._fetched = Counter("crisp_fetched_bytes", "Bytes of blobs from registries.", registry=registry)
+        self._fetched = Counter("crisp_fetched_bytes", "Bytes of blobs from registries.", ("host",), registry=registry)
+        self._hosts: set[str] = set()
         self._cni = Histogram(
             "crisp_cni_seconds",
             "Calls of CNI plugins.",
@@ -64,8 +66,10 @@ class PrometheusTelemetry:
     def pull(self, outcome: str, seconds: float) -> None:
         self._pulls.labels(outcome).observe(seconds)
 
-    def fetched(self, size: int) -> None:
-        self._fetched.inc(size)
+    def fetched(self, host: str, size: int) -> None:
+        if len(self._hosts) < MAX_HOSTS:
+            self._hosts.add(host)
+        self._fetched.labels(host if host in self._hosts else "other").inc(size)
 
     def cni(self, plugin: str, command: str, outcome: str, seconds: float) -> None:
         self._cni.labels(plugin, command, outcome).observe(seconds)
@@ -89,6 +93,22 @@ class _Present(Collector):
         problems = dict.fromkeys(self._present.problems(), 1)
         yield _labelled("crisp_problem", "Parts that keep pods from running now.", "part", problems)
         yield _labelled("crisp_queue", "What waits, or is under way.", "queue", self._present.queues())
+        yield from self._pulling()
+
+    def _pulling(self) -> Iterable[Metric]:
+        """Of running pulls, added up: a digest for a label would be a new series with each layer."""
+        names = (
+            ("layers", "Layers of running pulls."),
+            ("bytes", "Compressed bytes of their layers that are here."),
+            ("size_bytes", "Compressed bytes of their layers."),
+        )
+        families = [
+            GaugeMetricFamily(f"crisp_pulling_{name}", help_, labels=("phase", "host")) for name, help_ in names
+        ]
+        for (phase, host), values in self._present.pulling().items():
+            for family, value in zip(families, values):
+                family.add_metric((phase, host), value)
+        return families
 
 
 def _labelled(name: str, help_: str, label: str, values: Mapping[str, int]) -> Metric:

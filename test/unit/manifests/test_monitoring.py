@@ -22,11 +22,13 @@ def test_rules_and_dashboard_use_only_what_is_told():
             gauges={f"crisp_{name}": ("Help.", lambda: 1) for name in GAUGES},
             logged=lambda: {"bytes": 1, "lines": 1, "split": 1, "dropped_bytes": 1},
             queues=lambda: {"metadata": 1},
+            pulling=dict,
             problems=lambda: {"zygote": "died"},
         )
     )
     telemetry.cri_call("Status", "OK", 0.004)
     telemetry.pull("ok", 3)
+    telemetry.fetched("127.0.0.1:5000", 1)
     telemetry.cni("bridge", "ADD", "ok", 0.2)
     telemetry.collected("ok", 0.01)
     families = text_string_to_metric_families(telemetry.exposition().decode())
