@@ -25,7 +25,7 @@ from core.images.holds import Holds
 from core.images.progress import LayerState, Phase
 from core.images.source import Source
 from core.images.transfer import Transfers
-from core.images.unpacker import Layer, TryAgain, Unpacker, first_error
+from core.images.unpacker import Difference, Layer, TryAgain, Unpacker, first_error
 from core.log import get_logger
 from core.snapshots.snapshotter import Kind, Layering, Snapshotter
 from core.steps import step
@@ -125,7 +125,7 @@ class Layers:
         state.phase = Phase.DONE
 
     async def _make_snapshot(self, stack: Stack, depth: int, state: LayerState) -> None:
-        stacked, parent = self._snapshots.layering is Layering.STACKED, stack.parent(depth)
+        stacked, parent = self._is_stacked, stack.parent(depth)
         if parent and not stacked:
             await self._want(stack, depth - 1)
         async with self.extraction(stack.chain_ids[depth], "" if stacked else parent) as key:
@@ -140,6 +140,38 @@ class Layers:
                 await self._blocking(
                     self._snapshots.commit, stack.chain_ids[depth], key, parent=parent if stacked else "", usage=usage
                 )
+
+    async def difference(self, stack: Stack, depth: int) -> Difference:
+        """How the snapshot at `depth` differs from the layers that it was made of, whose blobs are here."""
+        blobs = [stack.layers[one].digest for one in self._parts(depth)]
+        return await self._unpacker.compare(blobs, stack.chain_ids[depth])
+
+    async def remake(self, stack: Stack, depth: int) -> None:
+        """Unpack the snapshot at `depth` anew, in the place of what is there.
+
+        Raises FailedPrecondition when a container stands on it, DataLoss, ResourceExhausted.
+        """
+        chain_id, parent = stack.chain_ids[depth], stack.parent(depth)
+        async with self.extraction(chain_id, "") as key:
+            for one in self._parts(depth):
+                state = LayerState(stack.layers[one])
+                unpacked = await self._unpacker.unpack(stack.source, stack.layer(one), key, state)
+            if parent and self._is_stacked:
+                await self._unpacker.settle(parent, key, unpacked)
+            await self._blocking(self._snapshots.exchange, chain_id, key)
+            await self._blocking(self._snapshots.sync)
+
+    def mounted(self, stack: Stack) -> range:
+        """The depths whose own snapshots a container would see: all of an overlay's, the last copy."""
+        return range(len(stack.layers)) if self._is_stacked else range(len(stack.layers) - 1, len(stack.layers))
+
+    def _parts(self, depth: int) -> range:
+        """The layers whose files the snapshot at `depth` has itself."""
+        return range(depth if self._is_stacked else 0, depth + 1)
+
+    @property
+    def _is_stacked(self) -> bool:
+        return self._snapshots.layering is Layering.STACKED
 
     @contextlib.asynccontextmanager
     async def extraction(self, chain_id: str, parent: str) -> AsyncIterator[str]:

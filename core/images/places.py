@@ -35,12 +35,12 @@ class Place:
         """`transfers` are those of all places, since a blob is fetched once."""
         self._snapshots = snapshots
         self._blocking = blocking
-        self._layers = Layers(content, snapshots, zygote, holds, blocking, transfers=transfers)
-        self._artifacts = Artifacts(content, snapshots, self._layers, blocking)
+        self.layers = Layers(content, snapshots, zygote, holds, blocking, transfers=transfers)
+        self._artifacts = Artifacts(content, snapshots, self.layers, blocking)
 
     def has(self, image: Image) -> bool:
         """Answered from memory."""
-        return all(map(self._layers.is_unpacked, image.chain_ids))
+        return all(map(self.layers.is_unpacked, image.chain_ids))
 
     async def unpack(
         self,
@@ -56,21 +56,24 @@ class Place:
         An artifact has no `diff_ids`. `states` follows what happens. Raises DataLoss (a digest, damaged compression),
         InvalidArgument (an entry, a title), ResourceExhausted, Unavailable, and what the registry raises.
         """
-        slots = asyncio.Semaphore(at_once)
         if image.artifact_type:
-            is_new = await self._artifacts.make(source, image, slots, states)
+            is_new = await self._artifacts.make(source, image, asyncio.Semaphore(at_once), states)
         else:
-            stack = Stack(
-                source=source,
-                layers=image.layers,
-                diff_ids=tuple(diff_ids),
-                chain_ids=image.chain_ids,
-                slots=slots,
-            )
-            is_new = await self._layers.unpack(stack, states)
+            is_new = await self.layers.unpack(stack_of(source, image, diff_ids, at_once=at_once), states)
         if is_new:
             with step("sync"):
                 await self._blocking(self._snapshots.sync)
+
+
+def stack_of(source: Source, image: Image, diff_ids: Sequence[Digest], *, at_once: int = 1) -> Stack:
+    """The layers of `image`, which is no artifact."""
+    return Stack(
+        source=source,
+        layers=image.layers,
+        diff_ids=tuple(diff_ids),
+        chain_ids=image.chain_ids,
+        slots=asyncio.Semaphore(at_once),
+    )
 
 
 class Places:
@@ -81,7 +84,7 @@ class Places:
     ) -> None:
         transfers = Transfers(content, blocking)
         self._snapshotters = snapshotters
-        self._places = {
+        self.named = {
             name: Place(content, snapshots, zygote, holds, blocking, transfers=transfers)
             for name, snapshots in snapshotters.named.items()
         }
@@ -92,4 +95,4 @@ class Places:
 
     def get(self, snapshotter: str) -> Place:
         """By the snapshotter's name, "" for the default one. Raises NotFound."""
-        return self._places[self._snapshotters.name(snapshotter)]
+        return self.named[self._snapshotters.name(snapshotter)]

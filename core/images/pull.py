@@ -32,11 +32,9 @@ from core.oci.image import chain_ids, parse_config
 from core.remotes.auth import Credentials
 from core.remotes.reference import Reference
 from core.remotes.registry import Registry, Resolved
-from core.snapshots.snapshotters import Snapshotters
 from core.steps import step
 from core.telemetry import SILENT, Telemetry, timed
 from core.types import Descriptor, Platform
-from core.zygote.zygote import Zygote
 
 MAX_LAYERS_AT_ONCE = 3  # of one pull, as the peers; more does not make one registry faster
 
@@ -68,8 +66,7 @@ class Puller:
         registry: Registry,
         images: ImageStore,
         content: ContentStore,
-        snapshotters: Snapshotters,
-        zygote: Zygote,
+        places: Places,
         holds: Holds,
         blocking: Blocking,
         platform: Platform,
@@ -84,7 +81,7 @@ class Puller:
         self._registry = registry
         self._images = images
         self._content = content
-        self._places = Places(content, snapshotters, zygote, holds, blocking)
+        self._places = places
         self._holds = holds
         self._blocking = blocking
         self._platform = platform

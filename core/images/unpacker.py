@@ -46,6 +46,14 @@ class Unpacked:
     """Whether nothing is left to do in a stacked layer once those below are there."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """See job "compare"."""
+
+    problems: tuple[str, ...]
+    count: int
+
+
 class Unpacker:
     def __init__(
         self,
@@ -109,6 +117,18 @@ class Unpacker:
             os.close(directory)
         usage = _usage(added)
         return Usage(size=unpacked.usage.size + usage.size, inodes=unpacked.usage.inodes + usage.inodes)
+
+    async def compare(self, blobs: Sequence[Digest], name: str) -> Difference:
+        """How snapshot `name` differs from layers `blobs` that are here: its own one, or where layers are copied all
+        up to it. Raises NotFound, DataLoss, InvalidArgument, ResourceExhausted."""
+        is_stacked = self._snapshots.layering is Layering.STACKED and bool(self._snapshots.stat(name).parent)
+        args = {"layers": [self._content.path(blob) for blob in blobs], "stacked": is_stacked}
+        directory = await self._blocking(os.open, self._snapshots.upper(name), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            result = await self._zygote.run("compare", args, fds=(directory,), deadline=UNPACK_DEADLINE)
+        finally:
+            os.close(directory)
+        return Difference(problems=tuple(result["problems"]), count=result["count"])
 
     async def _fetch_and_unpack(
         self, source: Source, layer: Layer, directory: int, state: LayerState

@@ -19,8 +19,12 @@ from core.images.blocking import Blocking
 from core.images.gc import names_of
 from core.images.holds import Holds
 from core.images.images import Image, ImageStore
+from core.images.layers import Layers, Stack
+from core.images.places import Places, stack_of
 from core.images.pull import Puller
+from core.images.source import Nowhere
 from core.log import get_logger
+from core.oci.image import parse_config
 from core.remotes.reference import Reference
 from core.remotes.registry import Registry, Repository
 from core.snapshots.snapshotter import Kind
@@ -44,6 +48,20 @@ class Finding:
     """Why it could not be repaired."""
 
 
+class _Known:
+    """What one run has looked at."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self.damaged: set[Digest] = set()
+
+    def is_new(self, subject: str) -> bool:
+        """Whether nobody has asked for it yet."""
+        is_new = subject not in self._seen
+        self._seen.add(subject)
+        return is_new
+
+
 class Upkeep:
     def __init__(
         self,
@@ -51,6 +69,7 @@ class Upkeep:
         images: ImageStore,
         content: ContentStore,
         snapshotters: Snapshotters,
+        places: Places,
         puller: Puller,
         registry: Registry,
         holds: Holds,
@@ -59,18 +78,20 @@ class Upkeep:
         self._images = images
         self._content = content
         self._snapshotters = snapshotters
+        self._places = places
         self._puller = puller
         self._registry = registry
         self._holds = holds
         self._blocking = blocking
 
     async def verify(self, *, repair: bool) -> AsyncGenerator[Finding, None]:
-        """Read every blob that an image needs and look for every layer; what is wrong, as it is found."""
-        seen: set[str] = set()
+        """Read every blob that an image needs and compare every layer with the files that it became; what is wrong, as
+        it is found."""
+        known = _Known()
         for image in self._images.list():
             async with self._holds.hold() as hold:
                 await hold.add(*names_of(image))
-                async for subject, problem, mend in self._problems(image, seen):
+                async for subject, problem, mend in self._problems(image, known):
                     reason = await _reason(mend) if repair else ""
                     finding = Finding(
                         image=image.names[0] if image.names else image.id,
@@ -82,16 +103,32 @@ class Upkeep:
                     log.warning("image damaged", image=finding.image, subject=subject, problem=problem, reason=reason)
                     yield finding
 
-    async def _problems(self, image: Image, seen: set[str]) -> AsyncGenerator[tuple[str, str, Mend], None]:
+    async def _problems(self, image: Image, known: _Known) -> AsyncGenerator[tuple[str, str, Mend], None]:
         """What it is about, what is wrong, and what mends it; blobs first, since layers are made of them."""
         for blob, mend in self._blobs(image):
-            if blob.digest not in seen and (problem := await self._blocking(self._problem, blob)):
+            if known.is_new(blob.digest) and (problem := await self._blocking(self._problem, blob)):
+                known.damaged.add(blob.digest)
                 yield blob.digest, problem, mend
-            seen.add(blob.digest)
         for layer in image.chain_ids:
-            if layer not in seen and not self._is_unpacked(layer):
+            if known.is_new(layer) and not self._is_unpacked(layer):
                 yield layer, "not unpacked", partial(self._unpack, image)
-            seen.add(layer)
+        if not image.artifact_type:
+            async for difference in self._differences(image, known):
+                yield difference
+
+    async def _differences(self, image: Image, known: _Known) -> AsyncGenerator[tuple[str, str, Mend], None]:
+        """Of files, in every snapshotter. Where a blob is still wrong there is nothing to compare with."""
+        for blob in image.layers:
+            if blob.digest in known.damaged and await self._blocking(self._problem, blob) != "":
+                return
+        stack = stack_of(Nowhere(), image, (await self._blocking(parse_config, image.config)).diff_ids)
+        for name, place in self._places.named.items():
+            for depth in place.layers.mounted(stack):
+                layer = stack.chain_ids[depth]
+                if not known.is_new(f"{name} {layer}") or not place.layers.is_unpacked(layer):
+                    continue
+                if problem := await _difference(place.layers, stack, depth):
+                    yield layer, problem, partial(place.layers.remake, stack, depth)
 
     def _blobs(self, image: Image) -> Iterator[tuple[Descriptor, Mend]]:
         """All that it needs, each once, and what fetches it."""
@@ -171,6 +208,15 @@ class Upkeep:
 
 Mend = Callable[[], Awaitable[None]]
 _Fetch = Callable[[Repository, Descriptor], Awaitable[None]]
+
+
+async def _difference(layers: Layers, stack: Stack, depth: int) -> str:
+    """What is wrong with the files of a snapshot, "" when nothing is."""
+    try:
+        found = await layers.difference(stack, depth)
+    except CrispError as exc:
+        return f"cannot be compared: {exc}"
+    return f"{found.count} files differ: {'; '.join(found.problems)}" if found.count else ""
 
 
 async def _reason(mend: Mend) -> str:

@@ -15,6 +15,8 @@ FALLOC_FL_KEEP_SIZE = 1
 FS_TOPDIR_FL = 0x00020000  # linux/fs.h; chattr(1), "T"
 _FS_IOC_GETFLAGS = 0x80086601  # of the 64-bit architectures; the argument is an int all the same
 _FS_IOC_SETFLAGS = 0x40086602
+_AT_FDCWD = -100  # linux/fcntl.h
+_RENAME_EXCHANGE = 2  # linux/fs.h
 _INT = struct.Struct("i")
 
 
@@ -48,6 +50,9 @@ class Statfs:
 
 _statfs = function("statfs", ctypes.c_char_p, ctypes.POINTER(_Statfs))
 _syncfs = function("syncfs", ctypes.c_int)
+_renameat2 = function(
+    "renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
+)
 _fallocate = function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
@@ -68,6 +73,11 @@ def statfs(path: str) -> Statfs:
 def syncfs(fd: int) -> None:
     """Write out the whole filesystem that `fd` is on."""
     check(_syncfs(fd), "syncfs")
+
+
+def rename_exchange(one: str, other: str) -> None:
+    """renameat2(2), RENAME_EXCHANGE: each gets the other's name, in one step."""
+    check(_renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE), "renameat2", one)
 
 
 def get_flags(fd: int) -> int:

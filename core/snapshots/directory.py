@@ -16,7 +16,7 @@ from core.errdefs import FailedPrecondition
 from core.failpoint import failpoint
 from core.files.dirs import make_dirs, remove_tree
 from core.files.usage import disk_usage
-from core.linux.fs import FS_TOPDIR_FL, get_flags, set_flags, syncfs
+from core.linux.fs import FS_TOPDIR_FL, get_flags, rename_exchange, set_flags, syncfs
 from core.log import get_logger
 from core.snapshots.index import Index
 from core.snapshots.meta import Meta, read_meta, snapshot_id, write_meta
@@ -47,6 +47,7 @@ class SnapshotDirectory:
         in commit, behind writing meta.json   a name that is not the directory's: no snapshot; who made it does so again
         in commit, behind the rename          a committed snapshot
         behind remove                         rm-*, which `cleanup` removes
+        in exchange                           a committed snapshot with one set of files or the other
 
     A power cut can leave a committed snapshot with its names but without its data. So meta.json says in which boot it
     was written until `sync` has brought it to disk, and in any other boot such a snapshot is none.
@@ -115,6 +116,19 @@ class SnapshotDirectory:
             failpoint("snapshot.commit.renamed")
             self._index.publish(meta, instead_of=active)
             undo.pop_all()
+
+    def exchange(self, name: str, key: str) -> None:
+        """See Snapshotter.exchange. The files are not on disk before `sync`: until then a power cut undoes `name`."""
+        meta = replace(self.get(name), unsynced_boot=self._boot_id)
+        self.get(key)
+
+        def exchange() -> None:
+            write_meta(self.path(name), meta)
+            failpoint("snapshot.exchange.written")
+            rename_exchange(self.path(name, FILES), self.path(key, FILES))
+            failpoint("snapshot.exchange.renamed")
+
+        self._index.replace(meta, exchange)
 
     def remove(self, name: str) -> None:
         """See Snapshotter.remove."""

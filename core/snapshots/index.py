@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from core.errdefs import AlreadyExists, FailedPrecondition, NotFound
 from core.snapshots.meta import Meta
@@ -70,6 +71,25 @@ class Index:
                 raise FailedPrecondition(f"snapshot {name!r} has {children} children: remove them first")
             move_away()
             self._forget(name)
+
+    def replace(self, meta: Meta, exchange: Callable[[], None]) -> None:
+        """Know `meta` of committed `meta.name` once `exchange()` has given it other files.
+
+        Raises FailedPrecondition while an active or a view stands on it, and what `exchange` raises.
+        """
+        with self._mu:
+            self._committed(meta.name)
+            if user := next(filter(partial(self._stands_on, meta.name), self._metas.values()), None):
+                raise FailedPrecondition(f"snapshot {meta.name!r} is in use by {user.name!r}")
+            exchange()
+            self._metas[meta.name] = meta
+
+    def _stands_on(self, name: str, meta: Meta) -> bool:
+        """Whether `meta` can be mounted with the files of `name` in it. Caller holds _mu."""
+        above = meta.kind is not Kind.COMMITTED
+        while above and meta.parent and meta.parent != name:
+            meta = self._metas[meta.parent]
+        return above and meta.parent == name
 
     def unsynced(self) -> list[Meta]:
         with self._mu:

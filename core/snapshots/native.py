@@ -54,6 +54,9 @@ class NativeSnapshotter:
             raise FailedPrecondition(f"snapshot {key!r} is no copy of {parent!r}: prepare it on its parent")
         self._directory.commit(name, key, "", usage)
 
+    def exchange(self, name: str, key: str) -> None:
+        self._directory.exchange(name, key)
+
     def remove(self, key: str) -> None:
         self._directory.remove(key)
 

@@ -62,6 +62,9 @@ class OverlaySnapshotter:
     def commit(self, name: str, key: str, *, parent: str = "", usage: Usage | None = None) -> None:
         self._directory.commit(name, key, parent, usage)
 
+    def exchange(self, name: str, key: str) -> None:
+        self._directory.exchange(name, key)
+
     def remove(self, key: str) -> None:
         self._directory.remove(key)
 

@@ -79,6 +79,12 @@ class Snapshotter(Protocol):
         to remove), NotFound (key, parent), FailedPrecondition (a view; a copied or stacked snapshot that cannot move).
         """
 
+    def exchange(self, name: str, key: str) -> None:
+        """Give committed `name` the files of active `key`, and `key`, which has no parent, those of `name`.
+
+        Raises NotFound, FailedPrecondition while an active or a view stands on `name`: it could be mounted.
+        """
+
     def remove(self, key: str) -> None:
         """Remove a snapshot of any kind: its name is free, its files go with the next `cleanup`, which can take long.
 

@@ -20,6 +20,7 @@ from core.images.gc import Collector
 from core.images.holds import Holds
 from core.images.images import Image, ImageStore
 from core.images.lookup import find_image
+from core.images.places import Places
 from core.images.platforms import host_platform
 from core.images.pull import Puller
 from core.images.remove import Remover
@@ -65,6 +66,7 @@ class _Ground:
     store: ImageStore
     content: LocalContent
     snapshotters: Snapshotters
+    places: Places
     holds: Holds
     blocking: Blocking
     registry: Registry
@@ -94,25 +96,27 @@ async def open_images(
         splitting=Splitting(at_once=config.ranges_at_once),
         telemetry=telemetry,
     )
-    holds = Holds()
+    holds, blocking = Holds(), Blocking(filesystem)
+    content = LocalContent(os.path.join(config.root, "content"))
     ground = _Ground(
         config=config,
         store=store,
-        content=LocalContent(os.path.join(config.root, "content")),
+        content=content,
         snapshotters=snapshotters,
+        places=Places(content, snapshotters, zygote, holds, blocking),
         holds=holds,
-        blocking=Blocking(filesystem),
+        blocking=blocking,
         registry=await stack.enter_async_context(registry),
         verifier=ImageVerifier(config.image_policy),
         leases=Leases(records, holds, Blocking(metadata), time.time),
         telemetry=telemetry,
     )
     await ground.leases.load()
-    return _images(ground, zygote)
+    return _images(ground)
 
 
-def _images(ground: _Ground, zygote: Zygote) -> Images:
-    puller, collector, closing = _puller(ground, zygote), _collector(ground), asyncio.Event()
+def _images(ground: _Ground) -> Images:
+    puller, collector, closing = _puller(ground), _collector(ground), asyncio.Event()
     return Images(
         store=ground.store,
         puller=puller,
@@ -125,13 +129,12 @@ def _images(ground: _Ground, zygote: Zygote) -> Images:
     )
 
 
-def _puller(ground: _Ground, zygote: Zygote) -> Puller:
+def _puller(ground: _Ground) -> Puller:
     return Puller(
         registry=ground.registry,
         images=ground.store,
         content=ground.content,
-        snapshotters=ground.snapshotters,
-        zygote=zygote,
+        places=ground.places,
         holds=ground.holds,
         blocking=ground.blocking,
         platform=host_platform(),
@@ -161,6 +164,7 @@ def _upkeep(ground: _Ground, puller: Puller) -> Upkeep:
         images=ground.store,
         content=ground.content,
         snapshotters=ground.snapshotters,
+        places=ground.places,
         puller=puller,
         registry=ground.registry,
         holds=ground.holds,

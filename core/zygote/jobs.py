@@ -31,6 +31,7 @@ JOBS: Mapping[str, str] = MappingProxyType(
         "shim": "core.shim.main:run_job",
         "unpack": "core.diff.unpack:run_job",
         "settle": "core.diff.settle:run_job",
+        "compare": "core.diff.compare:run_job",
         "probe": "core.zygote.probe:run_job",
         "users": "core.zygote.users:run_job",
     }

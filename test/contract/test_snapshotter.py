@@ -325,3 +325,34 @@ def test_of_many_threads_one_gets_the_name(snapshots):
         thread.join()
     assert sorted(number for number in won if number % 2 == 0) == list(range(0, 20, 2))
     assert len(names(snapshots)) == 11
+
+
+def test_exchange_gives_a_committed_snapshot_other_files_and_keeps_those_on_it(snapshots, reopen):
+    layer(snapshots, "base", kept="old", lost="old")
+    layer(snapshots, "child", "base")
+    snapshots.sync()
+    snapshots.prepare("extract", "")
+    write(snapshots.upper("extract"), {"kept": "new"})
+    snapshots.exchange("base", "extract")
+    (directory,) = snapshots.lowers("base")[:1]
+    assert os.listdir(directory) == ["kept"]
+    assert read(directory, "kept") == "new"
+    assert read(snapshots.upper("extract"), "lost") == "old"
+    assert sorted(names(reopen())) == ["base", "child", "extract"]
+    assert names(reopen("boot-2")) == ["extract"]  # the others are not on disk, or stand on what is not
+
+
+def test_what_could_be_mounted_is_not_exchanged(snapshots):
+    layer(snapshots, "base", kept="old")
+    layer(snapshots, "child", "base")
+    snapshots.prepare("extract", "")
+    for make in (snapshots.prepare, snapshots.view):
+        make("container", "child")
+        with pytest.raises(FailedPrecondition, match="'container'"):
+            snapshots.exchange("base", "extract")
+        snapshots.remove("container")
+    with pytest.raises(NotFound):
+        snapshots.exchange("base", "nothing")
+    with pytest.raises(NotFound):
+        snapshots.exchange("extract", "base")
+    snapshots.exchange("base", "extract")

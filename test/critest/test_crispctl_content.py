@@ -78,6 +78,22 @@ def test_a_lost_layer_is_unpacked_again(content: Content, node: Node, client: Cr
     wait_until(lambda: client.ContainerStatus(status).status.exit_code == 7, "it has run")
 
 
+def test_a_damaged_file_is_mended_once_no_container_stands_on_it(
+    content: Content, node: Node, client: CriClient, pods: Pods
+) -> None:
+    pod, container = pods.start("sleep 1000")
+    (passwd,) = (node.base / "root/snapshots").glob("*/fs/etc/passwd")
+    before = passwd.read_bytes()
+    passwd.write_bytes(b"")
+    (found,) = content("repair", 1)
+    assert f"'etc/passwd': 0 bytes, and not {len(before)}" in found["problem"]
+    assert container in found["reason"]
+    client.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=pod))
+    assert [one["repaired"] for one in content("repair")] == [True]
+    assert passwd.read_bytes() == before
+    assert content("verify") == []
+
+
 def test_an_index_is_looked_after_and_a_registry_that_is_gone_is_the_reason(
     content: Content, node: Node, client: CriClient, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -15,6 +15,7 @@ from core.content.local import LocalContent
 from core.images.blocking import Blocking
 from core.images.gc import Collector
 from core.images.holds import Holds
+from core.images.places import Places
 from core.images.platforms import host_platform
 from core.images.pull import Puller
 from core.images.remove import Remover
@@ -43,6 +44,7 @@ class PullRig:
     snapshots: object
     """The default one."""
     snapshotters: Snapshotters
+    places: Places
     holds: Holds
 
     def tree(self, image):
@@ -99,6 +101,7 @@ async def pull_rig(
                 splitting=splitting,
             ) as registry:
                 blocking, holds = Blocking(executor), Holds()
+                places = Places(content, snapshotters, zygote, holds, blocking)
                 collector = Collector(
                     images=images,
                     content=content,
@@ -113,8 +116,7 @@ async def pull_rig(
                         registry=registry,
                         images=images,
                         content=content,
-                        snapshotters=snapshotters,
-                        zygote=zygote,
+                        places=places,
                         holds=holds,
                         blocking=blocking,
                         platform=platform,
@@ -127,6 +129,7 @@ async def pull_rig(
                     content=content,
                     snapshots=snapshots,
                     snapshotters=snapshotters,
+                    places=places,
                     holds=holds,
                 )
     finally:
