@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from collections.abc import Set as AbstractSet
 from functools import partial
+from typing import Protocol
 
 from core.content.content import ContentStore
 from core.errdefs import FailedPrecondition, NotFound, Unavailable
@@ -30,6 +31,14 @@ INGEST_LIFE = 24 * 3600.0  # seconds that a broken-off transfer is kept for a pu
 _CHAIN_ID = "sha256:"  # what names of layers begin with; other committed snapshots are somebody else's
 
 
+class References(Protocol):
+    """See core.metadata.content_labels.ContentLabels."""
+
+    def kept(self, roots: AbstractSet[str], held: AbstractSet[str]) -> AbstractSet[str]: ...
+
+    async def forget(self, blobs: Iterable[str]) -> None: ...
+
+
 class Collector:
     def __init__(
         self,
@@ -41,9 +50,11 @@ class Collector:
         blocking: Blocking,
         clock: Callable[[], float],
         expire: Callable[[], Awaitable[None]],
+        references: References | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
-        """`clock` tells the seconds since the epoch; `expire` lets go of what is held for too long."""
+        """`clock` tells the seconds since the epoch; `expire` lets go of what is held for too long. `references` are
+        those that clients told of."""
         self._images = images
         self._content = content
         self._snapshotters = snapshotters
@@ -51,6 +62,7 @@ class Collector:
         self._blocking = blocking
         self._clock = clock
         self._expire = expire
+        self._references = references
         self._telemetry = telemetry
         self._turn = asyncio.Lock()  # of one collection after the other: each returns when all of it is gone
 
@@ -62,19 +74,34 @@ class Collector:
 
     async def _collect(self) -> None:
         await self._expire()
-        needed = set[str]().union(*map(names_of, self._images.list()))
+        needed = self._needed()
         for snapshots in self._snapshotters.named.values():
             for layer in await self._blocking(_unneeded_layers, snapshots, needed):
                 await self._remove(layer, partial(snapshots.remove, layer))
         for blob in await self._blocking(self._unneeded_blobs, needed):
-            await self._remove(blob, partial(self._content.delete, blob))
+            await self._remove_blob(blob)
         await self._blocking(self._remove_old_ingests)
         await self._blocking(self._snapshotters.cleanup)
+
+    def _needed(self) -> AbstractSet[str]:
+        images = self._images.list()
+        needed = set[str]().union(*map(names_of, images))
+        if self._references is None:
+            return needed
+        active = (one.name for one in self._snapshotters.walk() if not _is_layer(one))
+        roots = {*needed, *(name for image in images for name in image.names), *active}
+        return self._references.kept(roots, self._holds.names())
 
     async def remove_blob(self, blob: Digest) -> bool:
         """Remove it unless somebody needs it; whether it is gone."""
         async with self._turn:
-            return await self._remove(blob, partial(self._content.delete, blob))
+            return await self._remove_blob(blob)
+
+    async def _remove_blob(self, blob: Digest) -> bool:
+        is_gone = await self._remove(blob, partial(self._content.delete, blob))
+        if is_gone and self._references:
+            await self._references.forget([blob])
+        return is_gone
 
     async def _remove(self, name: str, remove: Callable[[], None]) -> bool:
         """Unless somebody needs it by now: pulls go on while other things are removed. What the disk will not let go

@@ -52,6 +52,9 @@ class Holds:
         self._counts += Counter()  # forgets what is at zero; in place, since others share it
         hold.names.clear()
 
+    def names(self) -> set[str]:
+        return set(self._counts)
+
     def __contains__(self, name: str) -> bool:
         return name in self._counts
 

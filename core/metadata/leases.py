@@ -22,6 +22,7 @@ from core.types import Labels
 log = get_logger(__name__)
 
 EXPIRE = "containerd.io/gc.expire"
+FLAT = "containerd.io/gc.flat"
 MAX_RESOURCES = 10_000  # of one lease: an archive of all that a node ever pulls
 _KIND = "lease"
 
@@ -119,6 +120,13 @@ class Leases:
         self._leases.pop(lease_id, None)
         if hold := self._held.pop(lease_id, None):
             self._holds.release(hold)
+
+    def flat(self) -> set[str]:
+        """What is only on leases that do not hold what it references."""
+        flat, full = set[str](), set[str]()
+        for lease in self._leases.values():
+            (flat if lease.labels.get(FLAT) else full).update(resource.id for resource in lease.resources)
+        return flat - full
 
     async def expire(self) -> None:
         """Delete those whose time is over."""

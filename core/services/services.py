@@ -28,6 +28,7 @@ from core.images.gc import Collector
 from core.images.images import ImageStore
 from core.images.pull import Puller
 from core.images.upkeep import Upkeep
+from core.metadata.content_labels import ContentLabels
 from core.metadata.leases import Leases
 from core.services.about import IntrospectionService, NamespacesService, VersionService
 from core.services.content import ContentService
@@ -44,8 +45,8 @@ from core.types import Platform
 class ServiceDeps:
     images: ImageStore
     content: ContentStore
+    labels: ContentLabels
     snapshotters: Snapshotters
-    """By name; "" is the default one."""
     puller: Puller
     collector: Collector
     leases: Leases
@@ -59,7 +60,7 @@ class ServiceDeps:
 
 
 def make_services(deps: ServiceDeps) -> list[tuple[ServiceDescriptor, object]]:
-    content = ContentService(deps.content, deps.leases, deps.collector, deps.blocking)
+    content = ContentService(deps.content, deps.labels, deps.leases, deps.collector, deps.blocking)
     names = list(deps.snapshotters.named)
     return [
         (_only(content_service_pb2.DESCRIPTOR), content),

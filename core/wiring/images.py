@@ -27,6 +27,7 @@ from core.images.remove import Remover
 from core.images.space import space_of_images
 from core.images.upkeep import Upkeep
 from core.images.verification import ImageVerifier
+from core.metadata.content_labels import ContentLabels
 from core.metadata.leases import Leases
 from core.metadata.records import RecordStore
 from core.remotes.keychain import Keychain
@@ -72,6 +73,7 @@ class _Ground:
     registry: Registry
     verifier: ImageVerifier
     leases: Leases
+    labels: ContentLabels
     telemetry: Telemetry
 
 
@@ -98,6 +100,8 @@ async def open_images(
     )
     holds, blocking = Holds(), Blocking(filesystem)
     content = LocalContent(os.path.join(config.root, "content"))
+    leases = Leases(records, holds, Blocking(metadata), time.time)
+    labels = ContentLabels(records, Blocking(metadata), leases)
     ground = _Ground(
         config=config,
         store=store,
@@ -108,10 +112,12 @@ async def open_images(
         blocking=blocking,
         registry=await stack.enter_async_context(registry),
         verifier=ImageVerifier(config.image_policy),
-        leases=Leases(records, holds, Blocking(metadata), time.time),
+        leases=leases,
+        labels=labels,
         telemetry=telemetry,
     )
-    await ground.leases.load()
+    await leases.load()
+    await labels.load()
     return _images(ground)
 
 
@@ -155,6 +161,7 @@ def _collector(ground: _Ground) -> Collector:
         blocking=ground.blocking,
         clock=time.time,
         expire=ground.leases.expire,
+        references=ground.labels,
         telemetry=ground.telemetry,
     )
 
@@ -176,6 +183,7 @@ def _service_deps(ground: _Ground, puller: Puller, collector: Collector, closing
     return ServiceDeps(
         images=ground.store,
         content=ground.content,
+        labels=ground.labels,
         snapshotters=ground.snapshotters,
         puller=puller,
         collector=collector,

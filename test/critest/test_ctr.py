@@ -157,3 +157,23 @@ def test_an_exported_archive_is_what_other_tools_read(ctr: Ctr, node: Node) -> N
     copy = ["skopeo", "copy", f"oci-archive:{archive}", f"dir:{copied}"]
     subprocess.run(copy, check=True, capture_output=True, timeout=patient(60))
     assert (copied / "manifest.json").exists()
+
+
+def test_what_labels_ask_to_keep_stays_over_restarts_until_they_are_taken_back(ctr: Ctr, node: Node) -> None:
+    root, below = b"root", b"below"
+    for data in (root, below):
+        command = ["ctr", "--address", f"{node.base}/run/crisp.sock", "-n", "k8s.io", "content", "ingest", "ref"]
+        subprocess.run(command, check=True, input=data, capture_output=True, timeout=patient(60))
+    gc = "containerd.io/gc."
+    ctr("content", "label", sha256(root), f"{gc}root=now", f"{gc}ref.content.x={sha256(below)}")
+    node.end(signal.SIGKILL)
+    node.start().close()
+    ctr("images", "rm", "--sync", *ctr("images", "ls", "-q").split())
+    assert blobs(node) == {sha256(root), sha256(below)}
+    (listed,) = ctr("content", "ls", f'labels."{gc}root"==now').splitlines()[1:]
+    assert sha256(root) in listed
+    assert sha256(below) in listed  # among its labels
+    ctr("content", "label", sha256(root), f"{gc}root=")
+    ctr("leases", "create", "--id", "one")
+    ctr("leases", "rm", "--sync", "one")
+    assert blobs(node) == set()
