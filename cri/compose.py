@@ -87,6 +87,7 @@ def core_config(config: Config) -> CoreConfig:
         subnet=config.cni.subnet,
         layers_at_once=config.images.max_concurrent_downloads,
         ranges_at_once=config.images.max_concurrent_ranges,
+        foreign_hosts=tuple(config.images.foreign_layer_hosts),
         pinned=(*config.images.pinned, *_infra_images(config)),
         nri=_nri_config(config),
         image_policy=Policy(repositories=config.images.policy, bin_dir=config.images.verifier_dir),

@@ -13,6 +13,7 @@ from core.images.holds import Hold
 from core.images.platforms import candidates
 from core.images.source import Source
 from core.oci.image import CONFIG_TYPES, MAX_DOCUMENT, ImageConfig, Index, Manifest, parse_config, parse_manifest
+from core.remotes.foreign import ForeignHosts
 from core.remotes.registry import Resolved, check
 from core.types import Descriptor, Platform
 
@@ -32,19 +33,27 @@ class DocumentReader:
     """Reads for one pull, from the content store where it can."""
 
     def __init__(
-        self, content: ContentStore, blocking: Blocking, source: Source, hold: Hold, platform: Platform
+        self,
+        content: ContentStore,
+        blocking: Blocking,
+        source: Source,
+        hold: Hold,
+        *,
+        platform: Platform,
+        foreign: ForeignHosts,
     ) -> None:
         self._content = content
         self._blocking = blocking
         self._source = source
         self._hold = hold
         self._platform = platform
+        self._foreign = foreign
         self._left = MAX_INDEXES
 
     async def read(self, resolved: Resolved) -> Documents:
         """Raises NotFound (platform), InvalidArgument, Unimplemented, DataLoss, and what the registry raises."""
         target, manifest = await self._manifest(resolved.descriptor, resolved.raw)
-        _check_layers(manifest)
+        self._check_layers(manifest)
         if manifest.config.media_type not in CONFIG_TYPES:
             return Documents(target=target, manifest=manifest, config=None)
         config = await self._blocking(parse_config, await self._config(manifest.config))
@@ -105,8 +114,9 @@ class DocumentReader:
             writer.abort()
             raise
 
-
-def _check_layers(manifest: Manifest) -> None:
-    for layer in manifest.layers:
-        if layer.urls:
-            raise InvalidArgument(f"layer {layer.digest} is foreign: its `urls` are not asked (CVE-2020-15157)")
+    def _check_layers(self, manifest: Manifest) -> None:
+        for layer in manifest.layers:
+            if layer.urls and not self._foreign.among(layer.urls):
+                raise InvalidArgument(
+                    f"layer {layer.digest} is foreign, and images.foreign_layer_hosts allows none of its `urls`"
+                )

@@ -30,6 +30,7 @@ from core.images.source import Nowhere, Source
 from core.images.verification import ImageVerifier, Policy
 from core.oci.image import chain_ids, parse_config
 from core.remotes.auth import Credentials
+from core.remotes.foreign import ForeignHosts
 from core.remotes.reference import Reference
 from core.remotes.registry import Registry, Resolved
 from core.steps import step
@@ -73,6 +74,7 @@ class Puller:
         clock: Callable[[], float],
         layers_at_once: int = MAX_LAYERS_AT_ONCE,
         pinned: Iterable[str] = (),
+        foreign: ForeignHosts | None = None,
         verifier: ImageVerifier | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
@@ -88,6 +90,7 @@ class Puller:
         self._clock = clock
         self._layers_at_once = layers_at_once
         self._pinned = tuple(pinned)
+        self._foreign = foreign or ForeignHosts()
         self._verifier = verifier or ImageVerifier(Policy())
         self._telemetry = telemetry
         self._flights: Flights[_Key, PullProgress, Image] = Flights()
@@ -185,7 +188,14 @@ class Puller:
         return image if order.place.has(image) else None
 
     async def _fetch(self, order: _Order, resolved: Resolved, hold: Hold) -> Image:
-        reader = DocumentReader(self._content, self._blocking, order.source, hold, self._platform)
+        reader = DocumentReader(
+            self._content,
+            self._blocking,
+            order.source,
+            hold,
+            platform=self._platform,
+            foreign=self._foreign,
+        )
         with step("documents"):
             documents = await reader.read(resolved)
         failpoint("pull.documents")

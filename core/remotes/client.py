@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 READ_BUFFER = 1 << 20  # bytes that aiohttp gathers, twice at most, while the last piece is being written
 MAX_REDIRECTS = 5  # a registry and its storage need one or two
-MAX_PROOFS = 2  # of one request: with the token that had run out, and with a new one
 MAX_TOKEN_ANSWER = 1 << 20  # bytes
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -46,6 +45,9 @@ class Answer:
 
 class HostClient:
     """`host` on behalf of one pull, whose credentials it alone has."""
+
+    max_proofs = 2
+    """Of one request: with the token that had run out, and with a new one."""
 
     def __init__(
         self,
@@ -107,9 +109,7 @@ class HostClient:
     @contextlib.asynccontextmanager
     async def _open(self, method: str, path: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response of class 2xx, behind proof and redirects."""
-        url = self.host.base / path
-        if self.host.namespace:
-            url = url.with_query(ns=self.host.namespace)
+        url = self._url(path)
         with faults():
             async with asyncio.timeout(self._limits.header_timeout):
                 response = await self._follow(method, url, headers)
@@ -117,6 +117,13 @@ class HostClient:
                 yield response
             finally:
                 response.release()  # keeps the connection if the body was read to its end, closes it if not
+
+    def _url(self, path: str) -> URL:
+        url = self.host.base / path
+        return url.with_query(ns=self.host.namespace) if self.host.namespace else url
+
+    def _check_redirect(self, target: URL) -> None:
+        """Raises PermissionDenied. Any target will do: the registry names it, and it gets nothing of ours."""
 
     async def _follow(self, method: str, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         proofs = redirects = 0
@@ -130,7 +137,8 @@ class HostClient:
                 if response.status in _REDIRECTS and redirects < MAX_REDIRECTS:
                     redirects += 1
                     url = _target(url, response.headers.get("Location", ""))
-                elif response.status == 401 and ours and proofs < MAX_PROOFS:
+                    self._check_redirect(url)
+                elif response.status == 401 and ours and proofs < self.max_proofs:
                     proofs += 1
                     challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
                     await self._authorizer.answer(challenges, proof)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from core.oci.image import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT
 from core.remotes.auth import ANONYMOUS, Credentials, Login, login
 from core.remotes.client import READ_BUFFER, Answer, HostClient
 from core.remotes.failures import Failures
+from core.remotes.foreign import ForeignClient, ForeignHosts
 from core.remotes.hosts import PULL, RESOLVE, Host, load_hosts
 from core.remotes.keychain import Keychain
 from core.remotes.ranges import MAX_HELPERS, Ranges, Splitting
@@ -70,14 +71,16 @@ class Registry:
         keychain: Keychain | None = None,
         limits: Limits | None = None,
         splitting: Splitting | None = None,
+        foreign: ForeignHosts | None = None,
         telemetry: Telemetry = SILENT,
     ) -> None:
         """`config_path` is the directory of hosts.toml files, "" for none; `executor` reads them. `keychain` has what
-        the node gives to hosts for which a pull brings nothing."""
+        the node gives to hosts for which a pull brings nothing; `foreign` are hosts that manifests may name."""
         self._config_path = config_path
         self._keychain = keychain or Keychain("")
         self._executor = executor
         self._limits = limits or Limits()
+        self._foreign = foreign or ForeignHosts()
         pool = asyncio.Semaphore(MAX_HELPERS)
         self._split = partial(Ranges, splitting=splitting or Splitting(), pool=pool)
         self._telemetry = telemetry
@@ -114,7 +117,26 @@ class Registry:
             )
             for host in hosts
         ]
-        return Repository(reference, clients, self._telemetry)
+        return Repository(reference, clients, self._foreign_clients, self._telemetry)
+
+    async def _foreign_clients(self, urls: Sequence[str]) -> list[HostClient]:
+        """For what `urls` a layer has, as far as they are allowed."""
+        run = asyncio.get_running_loop().run_in_executor
+        clients: list[HostClient] = []
+        for url in self._foreign.among(urls):
+            host = Host(base=url.origin())
+            client = ForeignClient(
+                self._open_session(),
+                host,
+                tls=await run(self._executor, self._tls.get, host),
+                login=ANONYMOUS,
+                scope="",
+                limits=self._limits,
+                split=self._split,
+                is_last=True,
+            )
+            clients.append(client.at(url, self._foreign))
+        return clients
 
     async def _login(self, credentials: Credentials | None, host: Host, path: str) -> Login:
         """The pull's own credentials if they are meant for `host`, else the node's."""
@@ -135,12 +157,18 @@ class Registry:
         return self._session
 
 
+ForeignClients = Callable[[Sequence[str]], Awaitable[list[HostClient]]]
+
+
 class Repository:
     """One repository during one pull. Every method asks host after host, and raises an error that names all of them."""
 
-    def __init__(self, reference: Reference, clients: list[HostClient], telemetry: Telemetry) -> None:
+    def __init__(
+        self, reference: Reference, clients: list[HostClient], foreign: ForeignClients, telemetry: Telemetry
+    ) -> None:
         self._reference = reference
         self._clients = clients
+        self._foreign = foreign
         self._telemetry = telemetry
         self._serving: dict[Digest, str] = {}
 
@@ -172,11 +200,11 @@ class Repository:
     async def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """Bytes `offset` to the end, as they come; the caller checks the digest. Close it with `aclosing`.
 
-        Raises DataLoss when a host has more or fewer bytes; see `resolve`. `Descriptor.urls` are never asked.
+        Raises DataLoss when a host has more or fewer bytes; see `resolve`, and ForeignHosts for `Descriptor.urls`.
         """
         failures = Failures(f"{self._reference}: blob {descriptor.digest}")
         path = self._path("blobs", descriptor.digest)
-        for client in self._able(PULL):
+        for client in (*self._able(PULL), *await self._foreign(descriptor.urls)):
             try:
                 async with aclosing(client.blob(path, descriptor.size, offset)) as body:
                     host = self._serving[descriptor.digest] = client.host.base.authority

@@ -27,4 +27,5 @@ class CoreConfig:
     layers_at_once: int
     ranges_at_once: int
     pinned: tuple[str, ...]
+    foreign_hosts: tuple[str, ...]
     nri: NriConfig

@@ -30,6 +30,7 @@ from core.images.verification import ImageVerifier
 from core.metadata.content_labels import ContentLabels
 from core.metadata.leases import Leases
 from core.metadata.records import RecordStore
+from core.remotes.foreign import ForeignHosts
 from core.remotes.keychain import Keychain
 from core.remotes.ranges import Splitting
 from core.remotes.registry import Registry
@@ -95,6 +96,7 @@ async def open_images(
         config_path=config.registry_config,
         executor=filesystem,
         keychain=keychain,
+        foreign=ForeignHosts(config.foreign_hosts),
         splitting=Splitting(at_once=config.ranges_at_once),
         telemetry=telemetry,
     )
@@ -147,6 +149,7 @@ def _puller(ground: _Ground) -> Puller:
         clock=time.time,
         layers_at_once=ground.config.layers_at_once,
         pinned=ground.config.pinned,
+        foreign=ForeignHosts(ground.config.foreign_hosts),
         verifier=ground.verifier,
         telemetry=ground.telemetry,
     )

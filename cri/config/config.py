@@ -54,6 +54,9 @@ class Images(Struct, frozen=True, forbid_unknown_fields=True):
     pinned: Annotated[list[str], Meta(description="images that the kubelet must not remove; * matches anything")] = (
         field(default_factory=list)
     )
+    foreign_layer_hosts: Annotated[
+        list[str], Meta(description="where layers may be for which a manifest has `urls`; * matches anything")
+    ] = field(default_factory=list)
     policy: Annotated[
         dict[str, Verdict],
         Meta(description="accept, reject or verify by host, host/path or a path above; '' is for all others"),

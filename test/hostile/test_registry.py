@@ -80,14 +80,55 @@ def edited(image, edit):
 # Credentials
 
 
-async def test_urls_of_a_layer_are_never_asked(rig, registry, evil):
-    def foreign(document):
-        document["layers"][0]["urls"] = [f"{evil.url}/blobs/x"]
+def foreign_image(url, registry):
+    """An image whose layer is not in `registry` but at `url`; its name, and its layer's blob."""
+    built = some_image()
+    blob = sha256(built.layers[0].data)
 
-    name = registry.add(edited(some_image(), foreign), "test/image", "1")
-    with pytest.raises(InvalidArgument, match="foreign"):
+    def foreign(document):
+        document["layers"][0]["urls"] = ["ftp://nowhere/x", url + blob]
+
+    name = registry.add(edited(built, foreign), "test/image", "1")
+    return name, blob, registry.blobs.pop(blob)
+
+
+async def test_urls_of_a_layer_are_not_asked_unless_their_host_is_allowed(tmp_path, rig, registry, evil):
+    name, _, _ = foreign_image(f"{evil.url}/blobs/", registry)
+    with pytest.raises(InvalidArgument, match="foreign_layer_hosts"):
         await rig.puller.pull(name, SECRETS)
+    async with pull_rig(tmp_path / "other", foreign=["example.com", "127.0.0.2:*", "127.0.0.1"]) as other:
+        with pytest.raises(InvalidArgument, match="foreign_layer_hosts"):
+            await other.puller.pull(name, SECRETS)
     assert evil.requests == []
+
+
+async def test_a_foreign_layer_is_fetched_with_nothing_of_ours(tmp_path, registry, evil):
+    name, blob, data = foreign_image(f"{evil.url}/blobs/", registry)
+    evil.blobs[blob] = data
+    registry.on("/v2/", wants("Basic", BASIC))
+    async with pull_rig(tmp_path, foreign=[evil.host]) as rig:
+        image = await rig.puller.pull(name, PASSWORD)
+        assert len(rig.tree(image)["data"]) > 200_000
+    (asked,) = evil.requests
+    assert (asked.method, asked.secrets) == ("GET", [])
+
+
+async def test_a_foreign_host_gets_no_proof_and_leads_nowhere_else(tmp_path, registry, evil):
+    name, _, _ = foreign_image(f"{evil.url}/blobs/", registry)
+    async with pull_rig(tmp_path, foreign=[evil.host]) as rig:
+        evil.on("/blobs/", answer(401, WWW_Authenticate=f'Bearer realm="{evil.url}/token"'))
+        with pytest.raises(Unauthenticated):
+            await rig.puller.pull(name, SECRETS)
+        evil.on("/blobs/", redirect(registry.url + "/internal"))
+        with pytest.raises(PermissionDenied, match="foreign_layer_hosts"):
+            await rig.puller.pull(name, SECRETS)
+        evil.on("/blobs/", answer(200, b"another blob" * 25_000))
+        with pytest.raises(DataLoss):
+            await rig.puller.pull(name, SECRETS)
+        assert rig.leftovers()[1:] == (set(), set())
+    assert evil.asked("/token") == []
+    assert registry.asked("/internal") == []
+    assert all(one.secrets == [] for one in evil.requests)
 
 
 async def test_credentials_and_headers_do_not_follow_a_redirect(tmp_path, rig, registry, evil):

@@ -19,6 +19,7 @@ from core.images.places import Places
 from core.images.platforms import host_platform
 from core.images.pull import Puller
 from core.images.remove import Remover
+from core.remotes.foreign import ForeignHosts
 from core.remotes.keychain import Keychain
 from core.remotes.registry import Registry
 from core.remotes.retry import Limits
@@ -81,6 +82,7 @@ async def pull_rig(
     images=None,
     limits=QUICK,
     splitting=None,
+    foreign=(),
     platform=AMD64,
     clock=time.time,
     pinned=(),
@@ -99,6 +101,7 @@ async def pull_rig(
                 keychain=Keychain(str(auth_file)),
                 limits=limits,
                 splitting=splitting,
+                foreign=ForeignHosts(foreign),
             ) as registry:
                 blocking, holds = Blocking(executor), Holds()
                 places = Places(content, snapshotters, zygote, holds, blocking)
@@ -122,6 +125,7 @@ async def pull_rig(
                         platform=platform,
                         clock=clock,
                         pinned=pinned,
+                        foreign=ForeignHosts(foreign),
                     ),
                     remover=Remover(images=images, collector=collector, blocking=blocking),
                     collector=collector,
