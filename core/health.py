@@ -14,7 +14,7 @@ PERIOD = 10.0
 PATIENCE = 5.0
 """Seconds for a part to answer: a thousand times what they take."""
 STALL = 2.0
-"""Seconds by which the event loop may be late: calls with a deadline of 1 s have failed by then."""
+"""Seconds by which the event loop may be late unremarked: calls with a deadline of 1 s have failed by then."""
 
 Check = Callable[[], Awaitable[str]]
 """What is wrong, "" when all is well; an error is what is wrong, too. It may try to mend it."""
@@ -54,12 +54,15 @@ class Health:
             await asyncio.sleep(self._period)
 
     async def _watch_loop(self) -> None:
+        """A stall is over when it is noticed, and while it lasts nobody is answered. So it is for the log: the kubelet
+        would take a node without CPU for broken, and its pods out of service."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + self._period
             await asyncio.sleep(self._period)
             late = loop.time() - due
-            self._note("event loop", f"stood still for {late:.1f} s" if late > STALL else "")
+            if late > STALL:
+                log.warning("event loop stood still", seconds=round(late, 1))
 
     def _note(self, part: str, problem: str) -> None:
         before = self._problems.get(part, "")
