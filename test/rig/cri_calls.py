@@ -29,7 +29,7 @@ def wait_exited(client: CriClient, container: str) -> Any:
     deadline = time.monotonic() + patient(20)
     while (found := status(client, container)).state != api.ContainerState.CONTAINER_EXITED:
         assert time.monotonic() < deadline, f"still {found.state}"
-        time.sleep(0.02)  # between looks at the condition
+        time.sleep(patient(0.02))  # between looks at the condition
     return found
 
 

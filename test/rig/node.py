@@ -39,7 +39,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
     deadline = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.02)  # between looks at the condition
+        time.sleep(patient(0.02))  # between looks at the condition
 
 
 class Node:
