@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from asyncio.subprocess import DEVNULL, PIPE
 
@@ -18,6 +19,10 @@ PROFILES = "/sys/kernel/security/apparmor/profiles"
 _ENABLED = "/sys/module/apparmor/parameters/enabled"
 _PARSER = "apparmor_parser"
 _PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+_ABI = "abi/3.0"
+"""What the kernel mediated when the text below was written: of newer things, like user namespaces, message queues and
+io_uring, it would else forbid all that the text does not know. Comes with the parser, from 3.0 on (apparmor.d(5))."""
+_RULES = "/etc/apparmor.d"
 _DEADLINE = 20.0
 """Seconds to compile the profile: it takes 40 ms, and longer on a node that is just booting."""
 
@@ -45,6 +50,12 @@ profile {DEFAULT} flags=(attach_disconnected, mediate_deleted) {{
   deny /sys/devices/virtual/powercap/** rwkl,
 }}
 """
+
+
+def profile_text(rules: str = _RULES) -> str:
+    """The default profile for the parser that has its files in `rules`."""
+    pinned = f"abi <{_ABI}>,\n" if os.path.exists(os.path.join(rules, _ABI)) else ""
+    return pinned + _TEXT
 
 
 def enabled() -> bool:
@@ -83,7 +94,7 @@ async def load_default() -> None:
     )
     try:
         async with asyncio.timeout(_DEADLINE):
-            _, said = await process.communicate(_TEXT.encode())
+            _, said = await process.communicate(profile_text().encode())
     except TimeoutError:
         process.kill()
         _, said = await process.communicate()

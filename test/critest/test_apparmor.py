@@ -105,7 +105,7 @@ def test_the_default_profile_lets_ordinary_work_be_done(client: CriClient, node:
     cd /tmp; mkfifo pipe; ln -s pipe link; mkdir -p a/b; mv a c; chown 1000 c; chmod 700 c; rm -r c
     sleep 1000 & kill -9 $!; cat /proc/$$/maps >/dev/null
     echo pong | nc -l -p 8080 >/dev/null & until nc 127.0.0.1 8080 </dev/null 2>/dev/null; do :; done
-    su -s /bin/sh nobody -c 'test -r /etc/passwd'; umask 077; echo done"""
+    su -s /bin/sh nobody -c 'test -r /etc/passwd'; unshare -U true; umask 077; echo done"""
     assert see(client, pods, container(node), script) == "pong\ndone\n"
 
 
