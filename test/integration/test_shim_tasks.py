@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errdefs import CrispError, DeadlineExceeded, FailedPrecondition, Internal, NotFound, Unavailable
-from core.linux.cgroup import CgroupLayout
+from core.linux.cgroup import CgroupLayout, CgroupMode
 from core.linux.mount import MS_BIND, mount, umount2
 from core.sandbox.controller import NamespaceMode, SandboxSpec
 from core.tasks.tasks import TaskIO, TaskState
@@ -132,7 +132,10 @@ async def test_resources_can_be_updated(node: ShimNode) -> None:
 
 async def test_an_oom_kill_is_told_with_the_exit(node: ShimNode) -> None:
     await node.sandboxes.start(POD)
-    await node.run("c", "x=0123456789abcdef; while :; do x=$x$x; done", resources={"memory": {"limit": 16 << 20}})
+    memory = {"limit": 16 << 20}
+    if CgroupLayout.read().mode is CgroupMode.UNIFIED:
+        memory["swap"] = memory["limit"]  # a node with swap would take long to fill it
+    await node.run("c", "x=0123456789abcdef; while :; do x=$x$x; done", resources={"memory": memory})
     await node.wait(lambda: bool(node.exits))
     assert (node.exits[0].exit_code, node.exits[0].oom_killed) == (137, True)
 
