@@ -14,6 +14,8 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.linux.pidfd import open_pidfd
+
 _CHUNK = 8 << 10  # bytes: more than almost every control file has, and too few for malloc(3) to map pages for it
 
 
@@ -148,7 +150,7 @@ def thaw(directory: str) -> None:
 
 
 def _kill_member(directory: str, pid: int) -> None:
-    pidfd = os.pidfd_open(pid)
+    pidfd = open_pidfd(pid)
     try:
         if pid in members(directory):  # still: what is looked at is what is killed
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)

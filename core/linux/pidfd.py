@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import select
@@ -29,7 +30,7 @@ class ProcessIdentity:
         """A pidfd of this very process, for the caller to close. Raises ProcessLookupError when it has been reaped."""
         if self.boot_id != boot_id():
             raise ProcessLookupError(f"process {self.pid} lived before the last boot")
-        pidfd = os.pidfd_open(self.pid)
+        pidfd = open_pidfd(self.pid)
         try:
             if start_time(self.pid) != self.start_time:
                 raise ProcessLookupError(f"process {self.pid} is another one now")
@@ -56,6 +57,17 @@ class ProcessIdentity:
             signal.pidfd_send_signal(pidfd, signum)
         finally:
             os.close(pidfd)
+
+
+def open_pidfd(pid: int) -> int:
+    """Raises ProcessLookupError when there is no such process."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        # Linux before 6.15: the process has been reaped, and its pid still names a session or group of others.
+        raise ProcessLookupError(f"no process {pid}") from None
 
 
 def exited(pidfd: int) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterator
 
 from core.errdefs import CrispError
+from core.linux.pidfd import open_pidfd
 from core.log import get_logger
 from core.network.blocking import Blocking
 from core.process import GRACE
@@ -75,7 +76,7 @@ def _orphans(container_ids: Collection[str], pidfds: contextlib.ExitStack) -> It
         with contextlib.suppress(ProcessLookupError, FileNotFoundError, PermissionError):
             if not _leads_group(pid):
                 continue
-            pidfd = os.pidfd_open(pid)
+            pidfd = open_pidfd(pid)
             pidfds.callback(os.close, pidfd)
             if _container_id(pid) in container_ids:
                 yield pid, pidfd

@@ -19,6 +19,7 @@ import msgspec
 from core.errdefs import CrispError
 from core.linux.cgroup import CgroupLayout
 from core.linux.ns import is_pinned
+from core.linux.pidfd import open_pidfd
 from core.log import get_logger
 from core.oci.cgroups import end_group
 from core.shims.bundle import Runtime, SandboxDir
@@ -102,7 +103,7 @@ def _works_on(pid: int, binary: str, container_ids: Collection[str]) -> bool:
 
 
 def _end(pid: int, binary: str, container_ids: Collection[str]) -> None:
-    pidfd = os.pidfd_open(pid)
+    pidfd = open_pidfd(pid)
     try:
         if _works_on(pid, binary, container_ids):  # still: what is looked at is what is killed
             log.warning("runtime of dead shim killed", pid=pid)
@@ -127,7 +128,7 @@ def end_pid_namespace(pin: str) -> None:
 def _kill_inside(pid: int, namespace: int) -> None:
     """Raises ProcessLookupError or FileNotFoundError when the process is gone, PermissionError when it has capabilities
     that we lack: then it is not a pod's."""
-    pidfd = os.pidfd_open(pid)  # first, so that what is looked at is what is killed
+    pidfd = open_pidfd(pid)  # first, so that what is looked at is what is killed
     try:
         if os.stat(f"/proc/{pid}/ns/pid").st_ino == namespace:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from core.linux.pidfd import open_pidfd
 from core.log import get_logger
 
 log = get_logger(__name__)
@@ -44,7 +45,7 @@ def _kill_all(matches: Callable[[int], bool]) -> None:
 
 
 def _kill(pid: int, matches: Callable[[int], bool]) -> None:
-    pidfd = os.pidfd_open(pid)
+    pidfd = open_pidfd(pid)
     try:
         if matches(pid):  # still: what is looked at is what is killed
             log.warning("process of a pod without a directory is killed", pid=pid)

@@ -1,11 +1,12 @@
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from core.linux.pidfd import ProcessIdentity
+from core.linux.pidfd import ProcessIdentity, open_pidfd
 
 
 def test_this_process_is_alive():
@@ -34,3 +35,21 @@ def test_a_killed_process_is_not_alive_even_before_it_is_reaped():
 def test_a_process_that_does_not_exist_has_no_identity():
     with pytest.raises(ProcessLookupError):
         ProcessIdentity.of(1 << 30)
+
+
+def test_a_process_whose_session_outlives_it_is_gone():
+    """pidfd_open(2) says EINVAL of it before Linux 6.15, as of a shim that was killed and left its pod."""
+    script = "import subprocess; print(subprocess.Popen(['sleep', '1000'], stdout=-3).pid, flush=True)"
+    command = [sys.executable, "-c", f"{script}; input()"]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, start_new_session=True, **streams) as leader:
+        member = int(leader.stdout.readline())
+        identity = ProcessIdentity.of(leader.pid)
+    try:
+        with pytest.raises(ProcessLookupError):
+            identity.open()
+        with pytest.raises(ProcessLookupError):
+            open_pidfd(leader.pid)
+        assert not identity.alive()
+    finally:
+        os.kill(member, signal.SIGKILL)
