@@ -125,9 +125,10 @@ def print_table(results: dict[str, Figures]) -> None:
     print(f"{'':32} {'crisp':>10} {'containerd':>10} {'ratio':>7}")
     for name, ours in results["crisp"].items():
         theirs = results["containerd"].get(name)
-        if theirs:
+        if theirs is not None:
             note = "  (higher is better)" if name in HIGHER_IS_BETTER else ""
-            print(f"{name:32} {ours:10.2f} {theirs:10.2f} {ours / theirs:7.2f}{note}")
+            ratio = f"{ours / theirs:7.2f}" if theirs else f"{'':7}"
+            print(f"{name:32} {ours:10.2f} {theirs:10.2f} {ratio}{note}")
 
 
 if __name__ == "__main__":
