@@ -39,16 +39,23 @@ from typing import Any
 
 from rig.cgroups import ensure_cgroups
 from rig.crash_points import Point, random_rounds
-from rig.crash_round import Round
+from rig.crash_round import ROOTED, Round
 from rig.failpoints import failpoints
 from rig.images import BuiltImage, build, busybox, files, layer, push
 from rig.mortal_node import MortalNode
 from rig.node import Node
 from rig.registry import running_registry
 
+ROOTED_HANDLER = """
+[runtimes.{name}]
+binary = "/usr/bin/crun"
+infra_image = "{image}"
+"""
 NETWORKS = ("builtin", "cni")
 _OTHERS_STEPS = {"builtin": "cni.", "cni": "bridge."}
 """Which steps a node on that network never takes."""
+_ELSEWHERE = {"shim.start.foreign", "sandbox.run.agreed", "container.create.adjusted"}
+"""Steps of nodes with a shim of somebody else's, or with a plugin of NRI."""
 _CANNOT_FAIL = {"snapshot.prepare.renamed", "snapshot.commit.renamed", "image.remove.forgotten", "shim.exit.seen"}
 """Steps behind which nothing asks the disk for anything until the caller hears of the success."""
 
@@ -60,7 +67,8 @@ def crash(base: Path, network: str, rounds: list[list[Point]], report: Callable[
     """
     hit: Counter[str] = Counter()
     with running_registry(base / "registry") as registry:
-        node = Node(base, push(busybox(), registry, "library/busybox", "1.36"))
+        node = Node(base, push(busybox(Cmd=["sleep", "1000000"]), registry, "library/busybox", "1.36"))
+        node.configure(ROOTED_HANDLER.format(name=ROOTED, image=node.image))
         if network == "cni":
             configure_plugins(base)
         mortal = MortalNode(node, push(_other_image(), registry, "test/other", "1"))
@@ -105,11 +113,10 @@ def _other_image() -> BuiltImage:
 def work(arguments: argparse.Namespace) -> int:
     """One node's share, in this process; its last line is what `lead` adds up."""
     network = NETWORKS[arguments.node % len(NETWORKS)]
-    names = [name for name in failpoints() if not name.startswith(_OTHERS_STEPS[network]) and arguments.only in name]
-    if arguments.action != "kill":
-        names = [name for name in names if name not in _CANNOT_FAIL]
+    names = [name for name in _steps(network, arguments.action) if arguments.only in name]
     choose = random.Random(f"{arguments.seed} {arguments.node}")
-    rounds = random_rounds(arguments.points, names, arguments.action, choose)
+    rounds = [[Point(name=name, skip=0, action=arguments.action)] for name in _own_first(arguments)]
+    rounds += random_rounds(arguments.points - len(rounds), names, arguments.action, choose)
     violations: list[str] = []
 
     def report(problems: list[str]) -> None:
@@ -123,6 +130,24 @@ def work(arguments: argparse.Namespace) -> int:
         hit = crash(Path(base), network, rounds, report)
     print(json.dumps({"hit": hit, "violations": len(violations), "names": names}), flush=True)
     return min(len(violations), 1)
+
+
+def _steps(network: str, action: str) -> list[str]:
+    """Those that a node on that network takes, and at which `action` makes sense."""
+    others = _ELSEWHERE | (_CANNOT_FAIL if action != "kill" else set())
+    return [name for name in failpoints() if not name.startswith(_OTHERS_STEPS[network]) and name not in others]
+
+
+def _own_first(arguments: argparse.Namespace) -> list[str]:
+    """This node's share of the steps that are to come first: each is some node's that takes it."""
+    own = []
+    for number, name in enumerate(filter(None, arguments.first.split(","))):
+        takers = [
+            node for node in range(arguments.nodes) if name in _steps(NETWORKS[node % len(NETWORKS)], arguments.action)
+        ]
+        if takers[number % len(takers)] == arguments.node:
+            own.append(name)
+    return own
 
 
 def lead(arguments: argparse.Namespace) -> int:
@@ -164,6 +189,7 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 16))
     parser.add_argument("--only", default="", help="points whose name contains this")
+    parser.add_argument("--first", default="", help="points that come before those at random, with commas")
     parser.add_argument("--action", default="kill", help="what happens there (core.failpoint): errno(EIO)")
     parser.add_argument("--nodes", type=int, default=2 * len(NETWORKS), help="how many, side by side")
     parser.add_argument("--node", type=int, default=-1, help="do this node's share here, alone")

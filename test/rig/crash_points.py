@@ -14,6 +14,8 @@ _ABOUT_SHIMS = {"shim.start.directory", "shim.start.forked", "shim.remove.ended"
 """Steps of crispd."""
 _DEAF = {"container.stop.killed"}
 """Steps that are taken only when a container does not end by itself."""
+_ROOTED = "sandbox.root."
+"""What steps begin with that are taken only for a pod with a root container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,10 @@ class Point:
     @property
     def needs_deaf_container(self) -> bool:
         return self.name in _DEAF
+
+    @property
+    def needs_rooted_pod(self) -> bool:
+        return self.name.startswith(_ROOTED)
 
 
 def random_rounds(count: int, names: Sequence[str], action: str, choose: random.Random) -> list[list[Point]]:

@@ -14,6 +14,8 @@ from rig.mortal_node import Crashed, MortalNode
 from rig.node import wait_until
 from rig.strays import strays
 
+ROOTED = "rooted"
+"""The runtime handler that the node has for pods with a root container."""
 TRIES = 3
 BACKOFF = 0.5
 """Seconds between them: a kubelet waits longer."""
@@ -25,7 +27,12 @@ class Round:
         self._points = list(points)
         self.hit: list[Point] = []
         self.problems: list[str] = []
-        self._kubelet = Kubelet(mortal.node, mortal.client, deaf=any(point.needs_deaf_container for point in points))
+        self._kubelet = Kubelet(
+            mortal.node,
+            mortal.client,
+            handler=ROOTED if any(point.needs_rooted_pod for point in points) else "",
+            deaf=any(point.needs_deaf_container for point in points),
+        )
         self._armed: Point | None = None
 
     def run(self) -> None:

@@ -37,10 +37,11 @@ class Kubelet:
     Every verb looks what there is first, as the kubelet's sync loop does, so it can be repeated after any failure.
     """
 
-    def __init__(self, node: Node, client: CriClient, *, deaf: bool = False) -> None:
-        """A `deaf` container lets SIGTERM pass."""
+    def __init__(self, node: Node, client: CriClient, *, handler: str = "", deaf: bool = False) -> None:
+        """`handler` is the pod's. A `deaf` container lets SIGTERM pass."""
         self._node = node
         self._run_on = "trap '' TERM; " * deaf + "exec sleep"
+        self._handler = handler
         self.client = client
         self.token = str(random.randrange(10**8, 10**9))
         """How many seconds the first container sleeps: tells its process from all others."""
@@ -111,7 +112,7 @@ class Kubelet:
             self._call("StopPodSandbox", pod_sandbox_id=pod.id)
             self._call("RemovePodSandbox", pod_sandbox_id=pod.id)
         self._config.metadata.attempt += 1
-        return str(self._call("RunPodSandbox", config=self._config).pod_sandbox_id)
+        return str(self._call("RunPodSandbox", config=self._config, runtime_handler=self._handler).pod_sandbox_id)
 
     def _ensure(self, pod: str, name: str, script: str, *wanted: int) -> str:
         """A container of that name in one of the states `wanted`; a failed one is replaced."""
