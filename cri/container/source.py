@@ -62,7 +62,7 @@ def target_pid(deps: ContainerDeps, pod: PodSandbox, config: api.ContainerConfig
     wrong = InvalidArgument(f"namespace_options.target_id {options.target_id[:160]!r}: not running in this pod")
     try:
         target = deps.containers.get(options.target_id)
-    except NotFound as exc:
+    except (NotFound, InvalidArgument) as exc:  # none, or one that is empty or stands for several
         raise wrong from exc
     if target.sandbox_id != pod.id or not target.running:
         raise wrong
