@@ -81,6 +81,7 @@ def test_a_tag_moves_from_image_to_image(ctl: Crispctl, node: Node, client: CriC
 
 
 def test_what_may_not_come_in_leaves_nothing(ctl: Crispctl, node: Node, client: CriClient) -> None:
+    """CVE-2023-25153."""
     archive = node.base / "image.tar"
     ctl("image", "export", str(archive), node.image)
     remove(client, node)

@@ -117,6 +117,7 @@ def owner_of(namespace: Path) -> int:
 
 
 def test_root_of_the_pod_is_nobody_to_the_node_and_owns_its_namespaces(node: Node, users: Users) -> None:
+    """CVE-2025-47291: and its cgroup is where the kubelet said."""
     device = os.stat("/dev/null")
     container = users.start(node.container("exec sleep 7001"))
     assert users.see(container, "cat /proc/self/uid_map; id -u").split() == ["0", str(FIRST), str(LENGTH), "0"]
@@ -247,6 +248,7 @@ def test_status_tells_which_handlers_have_user_namespaces(client: CriClient, nod
 
 
 def test_two_mappings_are_refused(client: CriClient, node: Node) -> None:
+    """CVE-2021-43784: so no mapping is long."""
     users = Users(node, client, "")
     with pytest.raises(grpc.RpcError, match="want one mapping, not 2") as caught:
         users.run(namespaces(line(length=10), line(container_id=10, length=10)))

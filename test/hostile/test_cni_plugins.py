@@ -164,6 +164,7 @@ async def test_a_plugin_that_crashes_is_told_by_its_signal(node, pods):
 
 
 async def test_a_result_without_addresses_is_a_failure(node, pods):
+    """Hazard "CNI cache": nothing is left of a failed ADD."""
     node.chain("if command == 'ADD': print('{\"cniVersion\": \"1.0.0\"}'); sys.exit(0)\nsucceed()")
     assert "gave the pod's interface eth0 no address" in await fails_and_leaves_nothing(node, pods, Unavailable)
 
@@ -311,6 +312,7 @@ async def test_a_pod_cannot_smuggle_cni_args(node, pods, key):
 
 
 async def test_records_are_for_root_only(node, pods):
+    """Hazard "CNI cache"."""
     node.chain("succeed()")
     pod = pods.new()
     async with node.open() as network:

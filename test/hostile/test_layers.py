@@ -114,6 +114,8 @@ BREAKOUTS = {
 @pytest.mark.parametrize("mode", ["stacked", "copied", "base"])
 @pytest.mark.parametrize("name", BREAKOUTS)
 def test_no_layer_reaches_the_host(host, target, name, mode):
+    """CVE-2014-6407, CVE-2014-9356, CVE-2014-9358, CVE-2021-32760; and those of tarfile: CVE-2007-4559,
+    CVE-2024-12718, CVE-2025-4138, CVE-2025-4330, CVE-2025-4435, CVE-2025-4517, cpython#155999."""
     entries = BREAKOUTS[name](str(host.dir))
     try:
         unpack(archive(*entries, form=tarfile.GNU_FORMAT), target, mode)
@@ -147,6 +149,7 @@ def test_two_layers_with_a_link_between_them_do_not_reach_the_host(host, target)
     ],
 )
 def test_a_damaged_layer_is_data_loss(host, target, name, data):
+    """CVE-2021-20291: what it leaves is looked at in test_registry.py."""
     with pytest.raises(DataLoss):
         unpack(data, target)
 
@@ -210,6 +213,7 @@ def pax_raw(body, name="f"):
     ],
 )
 def test_a_header_that_lies_is_data_loss(host, target, name, data):
+    """CVE-2019-20907, CVE-2024-6232, CVE-2025-8194."""
     with pytest.raises(DataLoss):
         unpack(data, target)
 
@@ -233,6 +237,7 @@ def test_a_header_that_lies_is_data_loss(host, target, name, data):
     ],
 )
 def test_an_entry_that_cannot_be_is_refused(host, target, name, entries):
+    """CVE-2017-14992: depth; hazard "devices/xattrs/modes": numbers of devices."""
     with pytest.raises(InvalidArgument, match="layer entry"):
         unpack(archive(*entries, form=tarfile.GNU_FORMAT), target)
 
@@ -243,6 +248,7 @@ def test_sparse_files_are_refused(target):
 
 
 def test_attributes_that_steer_the_host_are_dropped_and_file_capabilities_kept(target):
+    """Hazard "devices/xattrs/modes"."""
     capability = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
     headers = {
         "SCHILY.xattr.security.capability": capability.decode("latin-1"),
@@ -258,6 +264,7 @@ def test_attributes_that_steer_the_host_are_dropped_and_file_capabilities_kept(t
 
 
 def test_a_bomb_meets_a_full_disk_and_little_memory(small_disk):
+    """CVE-2017-14992."""
     bomb = gzip.compress(archive(file("zeroes", bytes(64 << 20))))
     with pytest.raises(CrispError, match="No space left"):
         unpack(bomb, small_disk)
@@ -294,5 +301,6 @@ def peak_memory(blob_path, target):
     ],
 )
 def test_memory_stays_small_whatever_a_layer_holds(tmp_path, target, name, entries):
+    """CVE-2017-14992."""
     (tmp_path / "blob").write_bytes(zstandard.compress(archive(*entries)))
     assert in_child(peak_memory, tmp_path / "blob", target) < 24 << 20

@@ -37,7 +37,7 @@ from rig.hostile_registry import (
     wants,
     whole_despite_range,
 )
-from rig.images import BuiltImage, Layer, artifact, build, files, layer, sha256
+from rig.images import BuiltImage, Layer, artifact, bare, build, files, layer, sha256
 from rig.patience import patient
 from rig.pulls import QUICK, pull_rig
 
@@ -93,6 +93,7 @@ def foreign_image(url, registry):
 
 
 async def test_urls_of_a_layer_are_not_asked_unless_their_host_is_allowed(tmp_path, rig, registry, evil):
+    """CVE-2020-15157."""
     name, _, _ = foreign_image(f"{evil.url}/blobs/", registry)
     with pytest.raises(InvalidArgument, match="foreign_layer_hosts"):
         await rig.puller.pull(name, SECRETS)
@@ -148,6 +149,7 @@ async def test_credentials_and_headers_do_not_follow_a_redirect(tmp_path, rig, r
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_target_that_wants_a_password_does_not_get_one(rig, registry, evil, status):
+    """CVE-2020-15157."""
     name = registry.add(some_image(), "test/image", "1")
     registry.on("/manifests/", redirect(evil.url, status))
     evil.on("", wants(f'Bearer realm="{evil.url}/token"', BASIC))
@@ -158,6 +160,7 @@ async def test_a_redirect_target_that_wants_a_password_does_not_get_one(rig, reg
 
 
 async def test_a_token_realm_on_another_plain_host_gets_nothing(rig, registry, evil):
+    """CVE-2019-10214."""
     name = registry.add(some_image(), "test/image", "1")
     registry.on("", wants(f'Bearer realm="{evil.url}/token",service="x"', "Bearer t"))
     with pytest.raises(PermissionDenied, match="realm"):
@@ -321,12 +324,16 @@ async def test_head_is_not_needed(rig, registry):
         ({"mediaType": "application/vnd.oci.image.index.v1+json"}, InvalidArgument),
         ({"layers": [{"mediaType": "x", "digest": "sha256:../../x", "size": 1}]}, InvalidArgument),
         ({"layers": [{"mediaType": "x", "digest": "md5:" + "0" * 32, "size": 1}]}, InvalidArgument),
+        ({"layers": [{"mediaType": "x", "digest": "SHA256:" + "0" * 64, "size": 1}]}, InvalidArgument),
+        ({"layers": [{"mediaType": "x", "digest": "sha256:" + "0" * 63, "size": 1}]}, InvalidArgument),
+        ({"layers": [{"mediaType": "x", "digest": "sha256:" + "0" * 64 + "\n", "size": 1}]}, InvalidArgument),
         ({"layers": [{"mediaType": "x", "digest": "sha256:" + "0" * 64, "size": -1}]}, InvalidArgument),
         ({"layers": [{"mediaType": "x", "digest": "sha256:" + "0" * 64, "size": 1}] * 501}, InvalidArgument),
         ({"layers": []}, InvalidArgument),
     ],
 )
 async def test_a_manifest_that_makes_no_sense_is_refused_and_the_next_pull_works(rig, registry, document, error):
+    """CVE-2021-21285, CVE-2024-3727."""
     wrong = edited(some_image(), lambda manifest: manifest.update(document))
     with pytest.raises(error):
         await rig.puller.pull(registry.add(wrong, "test/wrong", "1"))
@@ -335,6 +342,7 @@ async def test_a_manifest_that_makes_no_sense_is_refused_and_the_next_pull_works
 
 
 async def test_a_content_type_that_contradicts_the_document_is_refused(rig, registry):
+    """GHSA-5j5w-g665-5m35 (CVE-2021-41190)."""
     wrong = dataclasses.replace(some_image(), media_type="application/vnd.oci.image.index.v1+json")
     name = registry.add(wrong, "test/image", "1")
     with pytest.raises(InvalidArgument, match="announced"):
@@ -342,6 +350,7 @@ async def test_a_content_type_that_contradicts_the_document_is_refused(rig, regi
 
 
 async def test_a_manifest_of_five_mebibytes_is_not_read(rig, registry):
+    """CVE-2017-14992, and the limit of the peers: 4 * 1048 * 1048 bytes."""
     wrong = edited(some_image(), lambda manifest: manifest.update(annotations={"a": "b" * (5 << 20)}))
     with pytest.raises(InvalidArgument, match="5243"):
         await rig.puller.pull(registry.add(wrong, "test/image", "1"))
@@ -349,6 +358,7 @@ async def test_a_manifest_of_five_mebibytes_is_not_read(rig, registry):
 
 
 async def test_a_config_of_a_gibibyte_is_not_read(rig, registry):
+    """CVE-2017-14992."""
     wrong = edited(some_image(), lambda manifest: manifest["config"].update(size=1 << 30))
     with pytest.raises(InvalidArgument, match="config"):
         await rig.puller.pull(registry.add(wrong, "test/image", "1"))
@@ -378,6 +388,7 @@ async def test_indexes_that_lead_to_indexes_for_ever_are_refused(rig, registry):
     ],
 )
 async def test_a_layer_that_is_not_what_the_config_says_leaves_no_snapshot_and_no_lock(rig, registry, data, error):
+    """CVE-2021-20291."""
     bad = Layer(data=data, diff_id=sha256(files({"a": b"1"})), compression="gzip")
     name = registry.add(build([bad]), "test/bad", "1")
     for _ in range(2):
@@ -410,7 +421,52 @@ async def test_files_of_an_artifact_cannot_be_one_anothers_directory(rig, regist
     assert rig.leftovers() == (set(), set(), set())
 
 
+async def test_layers_that_unpack_at_once_do_not_write_through_each_others_links(rig, registry, tmp_path):
+    """CVE-2025-47290: a directory becomes a link in the second layer, and the third one writes through it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    lower = [layer(files({"a/x": b"1"})), layer(files({"a": str(outside)}))]
+    names = [
+        registry.add(build([*lower, layer(bare("a/f", data))]), f"test/image{number}", "1")
+        for number, data in enumerate((b"first", b"second"))
+    ]
+    for _ in range(5):
+        pulled = await asyncio.gather(*map(rig.puller.pull, names))
+        assert [rig.tree(image)["a/f"] for image in pulled] == [b"first", b"second"]
+        assert list(outside.iterdir()) == []
+        for image in pulled:
+            await rig.remover.remove(image.id)
+
+
+async def test_a_config_larger_than_any_document_is_not_read_and_a_long_history_is(rig, registry):
+    """An environment of 10 MB, 100,000 steps of a history."""
+    large = build([layer(files({"a": b"1"}))], config={"Env": [f"A{n}={'x' * 100_000}" for n in range(100)]})
+    with pytest.raises(InvalidArgument, match="config"):
+        await rig.puller.pull(registry.add(large, "test/large", "1"))
+    assert registry.asked("/blobs/") == []
+    long = build([layer(files({"a": b"1"}))], history=[{"empty_layer": True}] * 100_000)
+    assert (await rig.puller.pull(registry.add(long, "test/long", "1"))).id == long.id
+
+
 # How it is served
+
+
+async def test_a_host_that_never_takes_its_own_token_is_asked_a_few_times(rig, registry):
+    name = registry.add(some_image(), "test/image", "1")
+    registry.on("/v2/", wants(f'Bearer realm="{registry.url}/token"', "Bearer never"))
+    registry.on("/token", answer(body=b'{"token": "t"}'))
+    with pytest.raises(Unauthenticated):
+        await rig.puller.pull(name, PASSWORD)
+    assert len(registry.requests) < 20
+
+
+async def test_an_error_without_an_end_is_cut(rig, registry):
+    """The limit of the peers: 64 KiB of a body that only explains."""
+    name = registry.add(some_image(), "test/image", "1")
+    registry.on("/manifests/", endless(403), method="GET")
+    registry.on("/manifests/", answer(405), method="HEAD")
+    with pytest.raises(PermissionDenied, match="403"):
+        await rig.puller.pull(name)
 
 
 async def test_a_transfer_that_breaks_off_goes_on_where_it_was(rig, registry):

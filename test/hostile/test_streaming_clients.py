@@ -171,6 +171,7 @@ class RawWebSocket(HttpClient):
 
 @pytest.mark.parametrize(("wire", "code"), WEBSOCKET.values(), ids=WEBSOCKET.keys())
 async def test_websocket_frames_that_are_not_allowed_end_the_connection(rig: Rig, wire: bytes, code: int) -> None:
+    """Hazard "WebSocket"."""
     def client() -> int:
         with RawWebSocket(rig.exec_url()) as socket:
             socket.socket.sendall(wire)
@@ -222,6 +223,7 @@ async def test_a_head_far_beyond_the_limit_is_refused(rig: Rig) -> None:
     ],
 )
 async def test_any_other_request_is_refused_and_hung_up_on(rig: Rig, method: str, path: str, answer: int) -> None:
+    """CVE-2018-1002105, CVE-2020-8559: nobody is sent elsewhere, and no connection outlives its refusal."""
     def client() -> None:
         url = rig.exec_url()
         base, _, token = url.rsplit("/", 2)
@@ -230,6 +232,18 @@ async def test_any_other_request_is_refused_and_hung_up_on(rig: Rig, method: str
             assert http.closed()
 
     await off(client)
+
+
+async def test_of_many_clients_with_one_token_one_is_let_in(rig: Rig) -> None:
+    """Hazard "token": replayed at the same moment."""
+    url = rig.exec_url()
+
+    def client() -> int:
+        with HttpClient(url) as http:
+            return http.ask(upgrade(V4))[0]
+
+    answers = await asyncio.gather(*(off(client) for _ in range(16)))
+    assert sorted(answers) == [101, *[404] * 15]
 
 
 async def test_what_is_no_http_is_answered_with_400(rig: Rig) -> None:

@@ -105,7 +105,7 @@ async def test_a_host_port_of_one_address_is_not_open_on_others(node, pods, outs
 
 
 async def test_a_host_port_takes_nothing_that_goes_elsewhere(node, pods, outside):
-    """CVE-2025-67499."""
+    """CVE-2025-67499, CVE-2019-9946."""
     pod = pods.new(1, ports=(PortMapping(protocol="tcp", container_port=9, host_port=80),))
     other = pods.new(2)
     async with node.open() as network:

@@ -145,6 +145,7 @@ def test_an_ambient_capability_survives_as_another_user(run: Callable[..., str])
 
 
 def test_another_user_has_no_capabilities_and_the_groups_of_its_image(run: Callable[..., str]) -> None:
+    """CVE-2022-2995, CVE-2022-36109, CVE-2023-25173."""
     config = _security(run_as_user={"value": 1000}, supplemental_groups=[1234], no_new_privs=True)
     printed = run("id -u; id -g; id -G; cat /proc/self/status; echo $HOME", config)
     assert printed.splitlines()[:3] == ["1000", "1001", "1001 44 1234"]
@@ -155,6 +156,7 @@ def test_another_user_has_no_capabilities_and_the_groups_of_its_image(run: Calla
 
 
 def test_strict_groups_leave_the_images_out(run: Callable[..., str]) -> None:
+    """CVE-2022-2995, CVE-2022-36109, CVE-2023-25173: nor root's group."""
     config = _security(
         run_as_user={"value": 1000}, supplemental_groups=[1234], supplemental_groups_policy="Strict"
     )
@@ -174,7 +176,10 @@ def test_the_pods_files_and_shm_are_there(run: Callable[..., str], pod: Pod) -> 
 
 
 def test_masked_paths_are_empty_and_readonly_ones_refuse(run: Callable[..., str]) -> None:
-    """What is written, the domain name of the pod's own UTS namespace, would do no harm if it were not refused."""
+    """GHSA-7ww5-4wqc-m92c, GHSA-jq35.
+
+    What is written, the domain name of the pod's own UTS namespace, would do no harm if it were not refused.
+    """
     look = "for path in %s; do if [ -d $path ]; then ls $path; elif [ -e $path ]; then cat $path; fi; done"
     printed = run(look % " ".join(MASKED) + "; echo x > /proc/sys/kernel/domainname").splitlines()
     assert any(os.path.exists(path) for path in MASKED)

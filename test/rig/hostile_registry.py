@@ -187,11 +187,11 @@ def held_up(after):
     return behave
 
 
-def endless():
+def endless(status=200):
     """A body without a length and without an end."""
 
     async def behave(_registry, request):
-        response = web.StreamResponse()
+        response = web.StreamResponse(status=status)
         response.enable_chunked_encoding()
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):

@@ -68,6 +68,7 @@ def test_a_document_may_leave_its_type_to_the_sender():
     ],
 )
 def test_an_ambiguous_document_is_refused(data, announced):
+    """GHSA-5j5w-g665-5m35 (CVE-2021-41190)."""
     with pytest.raises(InvalidArgument):
         parse_manifest(data, announced)
 
@@ -114,6 +115,7 @@ SIZES = [-1, 2**63, 10**400, 1.5, "1", None, True, [], {}]
     ],
 )
 def test_what_is_no_manifest_is_invalid_and_nothing_else(data):
+    """CVE-2021-21285."""
     with pytest.raises(InvalidArgument):
         parse_manifest(data, "")
 

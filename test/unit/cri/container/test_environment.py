@@ -41,6 +41,7 @@ def test_the_kubelets_value_replaces_the_images() -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("", b"x"), ("A=B", b"x"), ("A\0", b"x"), ("A", b"x\0")])
 def test_what_no_environment_can_hold_is_refused(key: str, value: bytes) -> None:
+    """Hazard "injection"."""
     with pytest.raises(InvalidArgument):
         environment(source(api.KeyValue(key=key, value=value)))
 

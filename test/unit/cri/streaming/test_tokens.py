@@ -16,6 +16,7 @@ class Clock:
 
 
 def test_a_token_opens_its_request_once() -> None:
+    """Hazard "token"."""
     tokens = Tokens[str](Clock())
     token = tokens.add("request")
     assert tokens.take(token) == "request"
@@ -33,6 +34,7 @@ def test_a_token_is_void_after_its_minute() -> None:
 
 
 def test_a_thousand_requests_wait_and_void_ones_make_room() -> None:
+    """Hazard "token"."""
     clock = Clock()
     tokens = Tokens[int](clock)
     for number in range(MAX_WAITING):

@@ -171,6 +171,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_archive_is_refused_in_bounded_memory(data):
+    """CVE-2023-25153."""
     tracemalloc.start()
     try:
         with pytest.raises(BadArchive):

@@ -23,6 +23,7 @@ def test_a_profile_of_a_kind_that_is_not_known_is_never_no_profile() -> None:
 
 @pytest.mark.parametrize("place", ["", "relative.json", "/a/../b.json", "/none.json", "/dev/null", "/tmp"])
 def test_a_local_profile_that_cannot_be_read_is_never_no_profile(place: str) -> None:
+    """CVE-2023-2431."""
     with pytest.raises(InvalidArgument, match="seccomp"):
         with_security(seccomp={"profile_type": "Localhost", "localhost_ref": place})
 
@@ -45,6 +46,7 @@ def test_unconfined_is_what_was_asked_for(fields: dict[str, Any]) -> None:
 
 
 def test_a_profile_that_the_kernel_cannot_apply_is_refused() -> None:
+    """CVE-2023-2431, of AppArmor."""
     for fields in (
         {"apparmor": {"profile_type": "Localhost", "localhost_ref": "mine"}},
         {"apparmor_profile": "localhost/mine"},
