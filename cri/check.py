@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from core.oci import apparmor
 from cri.config.config import Config, Runtime
 
 _CONTROLLERS = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
+_RUNC = re.compile(r"runc version (\d+)\.(\d+)\.(\d+)")
+_MENDED = {(1, 2): 8, (1, 3): 3}
+_WANT = "runc 1.2.8, 1.3.3 or 1.4"
 
 
 class Level(enum.Enum):
@@ -106,10 +110,21 @@ def _runtimes(config: Config) -> Iterator[Finding]:
         usable = usable or bool(version)
         missing = runtime.shim or runtime.binary
         text = version or f"{missing} is missing or does not run: pods of handler {name!r} cannot start"
-        yield Finding(level=Level.OK if version else Level.LIMITED, subject=f"runtime {name}", text=text)
+        if has_known_holes(version):
+            text += f": images can reach the node (CVE-2025-31133), unless the distribution mended it; want {_WANT}"
+        level = Level.LIMITED if not version or has_known_holes(version) else Level.OK
+        yield Finding(level=level, subject=f"runtime {name}", text=text)
         yield from _driver(name, runtime)
     if not usable:
         yield Finding(level=Level.FATAL, subject="OCI runtime", text="none found: install crun or runc")
+
+
+def has_known_holes(version: str) -> bool:
+    """Whether `version`, what runc says of itself, is before those that mend CVE-2025-31133, -52565 and -52881."""
+    if found := _RUNC.match(version):
+        major, minor, patch = map(int, found.groups())
+        return (major, minor) < min(_MENDED) or patch < _MENDED.get((major, minor), 0)
+    return False
 
 
 def _driver(name: str, runtime: Runtime) -> Iterator[Finding]:

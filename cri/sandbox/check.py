@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from core.errdefs import InvalidArgument
+from core.oci.cgroups import parent_group
 from core.sandbox.controller import NamespaceMode
 from cri import api
 from cri.user_namespace import user_namespace
@@ -46,6 +47,7 @@ def check_config(config: api.PodSandboxConfig) -> None:
     check_ports(config.port_mappings)
     check_namespaces(config.linux.security_context.namespace_options)
     check_sysctls(config)
+    parent_group(config.linux.cgroup_parent, systemd=False)
 
 
 def check_text(value: str, what: str) -> None:

@@ -82,12 +82,12 @@ def untouched(host: Path) -> bool:
     return found == {"sentinel": "of the node"} and host.stat().st_uid == 0
 
 
-def special(path: str, kind: bytes) -> bytes:
+def special(path: str, kind: bytes, device: tuple[int, int] = (1, 5)) -> bytes:
     """A tar with one entry that is no file."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         info = tarfile.TarInfo(path)
-        info.type, info.mode, info.devmajor, info.devminor = kind, 0o644, 1, 5
+        info.type, info.mode, (info.devmajor, info.devminor) = kind, 0o644, device
         tar.addfile(info)
     return out.getvalue()
 
@@ -123,10 +123,11 @@ def test_user_files_that_never_end_or_are_none_are_refused_in_no_time(
         began = time.monotonic()
         assert refused(client.CreateContainer, request)[0] in REFUSED, tag
         assert time.monotonic() - began < 5, tag
-    link = files({"etc/passwd": f"{'../' * 20}{host}/fifo"})
-    config = config_of(node, pulled(client, registry, "link", link), run_as_username="nobody")
-    request = api.CreateContainerRequest(pod_sandbox_id=pod, config=config, sandbox_config=sandbox)
-    assert refused(client.CreateContainer, request)[0] == grpc.StatusCode.INVALID_ARGUMENT
+    for number, target in enumerate((f"{'../' * 20}{host}/fifo", "/proc/self/environ", "/proc/self/fd/0", "passwd")):
+        link = files({"etc/passwd": target})
+        config = config_of(node, pulled(client, registry, f"link{number}", link), run_as_username="nobody")
+        request = api.CreateContainerRequest(pod_sandbox_id=pod, config=config, sandbox_config=sandbox)
+        assert refused(client.CreateContainer, request)[0] == grpc.StatusCode.INVALID_ARGUMENT
     (host / "fifo").unlink()
 
 
@@ -218,7 +219,7 @@ def test_an_exec_never_changes_a_program_of_the_node(client: CriClient, node: No
 
 
 def test_nothing_is_inheritable(client: CriClient, node: Node, pods: Pods) -> None:
-    """CVE-2022-24769."""
+    """CVE-2022-24769, CVE-2022-27652; in an exec, CVE-2022-29162."""
     for privileged in (False, True):
         sandbox = node.pod()
         sandbox.linux.security_context.privileged = privileged
@@ -228,6 +229,86 @@ def test_nothing_is_inheritable(client: CriClient, node: Node, pods: Pods) -> No
             "CapInh:",
             "0" * 16,
         ]
+
+
+def test_devices_of_an_image_do_not_open(client: CriClient, node: Node, pods: Pods, registry: Any) -> None:
+    """Hazard "devices/xattrs/modes": a layer may have them, and a root may make them; the cgroup is in the way."""
+    memory = special("mem", tarfile.CHRTYPE, (1, 1))
+    disk = special("disk", tarfile.BLKTYPE, (os.major(os.stat("/").st_dev), os.minor(os.stat("/").st_dev)))
+    container = tried(client, node, pods, config_of(node, pulled(client, registry, "devices", memory, disk)))
+    for script in ("head -c1 /mem", "head -c1 /disk", "mknod /own c 1 1; head -c1 /own", "echo x > /disk"):
+        assert run(client, container, script).rstrip().endswith("Operation not permitted"), script
+
+
+def test_an_environment_writes_no_line_of_passwd(client: CriClient, node: Node, pods: Pods) -> None:
+    """CVE-2022-4318, CVE-2026-15809: CRI-O made a user from HOME; nobody here writes that file at all."""
+    for home in ("/root\nx::0:0::/:/bin/sh", "/root\rx::0:0::/:/bin/sh"):
+        config = config_of(node, node.image)
+        config.envs.add(key="HOME", value=home.encode())
+        container = tried(client, node, pods, config)
+        assert run(client, container, "cat /etc/passwd; id").splitlines()[:2] == [
+            "root:x:0:0:root:/root:/bin/sh",
+            "nobody:x:65534:65534:nobody:/:/bin/false",
+        ]
+        assert home.replace("\n", "\\n") in json.dumps(verbose(client, container)["runtimeSpec"]).replace("\\r", "\r")
+    sandbox = node.pod()
+    config = config_of(node, node.image, run_as_username="nobody\nx::0:0::/:/bin/sh")
+    request = api.CreateContainerRequest(pod_sandbox_id=pods.run(sandbox), config=config, sandbox_config=sandbox)
+    assert refused(client.CreateContainer, request)[0] == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_seccomp_profile_that_cannot_be_had_is_never_left_out(
+    client: CriClient, node: Node, pods: Pods, tmp_path: Path
+) -> None:
+    """CVE-2023-2431."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "text").write_text("no JSON")
+    (tmp_path / "any").write_text('{"any": 1}')
+    local = api.SecurityProfile.ProfileType.Localhost
+    sandbox = node.pod()
+    pod = pods.run(sandbox)
+    places = ("", "../../x", "/none.json", str(tmp_path), *(f"{tmp_path}/{name}" for name in ("fifo", "text", "any")))
+    for place in places:
+        for security in (
+            {"seccomp": api.SecurityProfile(profile_type=local, localhost_ref=place)},
+            {"seccomp_profile_path": f"localhost/{place}"},
+        ):
+            config = config_of(node, node.image, **security)
+            request = api.CreateContainerRequest(pod_sandbox_id=pod, config=config, sandbox_config=sandbox)
+            assert refused(client.CreateContainer, request)[0] == grpc.StatusCode.INVALID_ARGUMENT, place
+
+
+def test_a_file_that_the_kubelet_mounts_is_left_as_it_is(
+    client: CriClient, node: Node, pods: Pods, host: Path
+) -> None:
+    """CVE-2021-43816: no label is changed for anybody; hazard "termination-log": a bind, and nobody replaces it."""
+    message = host / "sentinel"
+    os.setxattr(message, "security.selinux", b"of the node")
+    config = config_of(node, node.image)
+    for path in ("/etc/hosts", "/dev/termination-log"):
+        config.mounts.add(host_path=str(message), container_path=path, selinux_relabel=True)
+    container = tried(client, node, pods, config)
+    log = "/dev/termination-log"
+    seen = run(client, container, f"rm {log}; mv /etc/passwd {log}; ln -sf /etc/passwd {log}; printf told > {log}")
+    assert seen.count("busy") >= 2
+    assert message.read_text() == "told"
+    assert os.getxattr(message, "security.selinux") == b"of the node"
+    message.write_text("of the node")
+    assert untouched(host)
+
+
+def test_a_flood_of_output_is_not_the_containers_memory_nor_the_shims(
+    client: CriClient, node: Node, pods: Pods
+) -> None:
+    """CVE-2019-14891, CVE-2023-6476: who writes the log is outside of the container's cgroup."""
+    config = config_of(node, node.image, "head -c 40000000 /dev/zero | tr '\\0' x; exit 7")
+    config.linux.resources.memory_limit_in_bytes = 16 << 20
+    container = tried(client, node, pods, config)
+    (shim,) = (pid for pid in node.processes() if Path(f"/proc/{pid}/comm").read_text().startswith("crisp-shim"))
+    assert node.cgroup not in Path(f"/proc/{shim}/cgroup").read_text()
+    assert wait_exited(client, container).exit_code == 7
+    fields = Path(f"/proc/{shim}/status").read_text().splitlines()
+    assert next(int(line.split()[1]) for line in fields if line.startswith("VmHWM:")) < 60_000  # kB
 
 
 def test_containers_made_at_once_have_each_its_own_environment(client: CriClient, node: Node, pods: Pods) -> None:

@@ -115,10 +115,25 @@ def test_verbose_status_has_what_tools_read(client: CriClient, node: Node, pods:
 
 
 def test_only_annotations_of_the_handlers_list_reach_the_oci_runtime(client: CriClient, node: Node, pods: Pods) -> None:
+    """CVE-2024-3154, CVE-2023-6476."""
     config = config_with(node)
-    for key in ("run.oci.keep_original_groups", "org.systemd.property.ExecStartPre", "module.wasm.image/variant"):
+    config.linux.resources.memory_limit_in_bytes = 64 << 20
+    for key in (
+        "run.oci.keep_original_groups",
+        "run.oci.hooks.stdout",
+        "run.oci.handler",
+        "org.systemd.property.ExecStartPre",
+        "module.wasm.image/variant",
+        "cpu-quota.crio.io",
+        "io.kubernetes.cri-o.UnifiedCgroup",
+        "io.kubernetes.cri.sandbox-id",
+        "ulimits.crisp.io/main",
+    ):
         config.annotations[key] = "1"
     _, container = pods.start("", config=config)
     assert dict(status(client, container).annotations) == dict(config.annotations)
-    of_spec = verbose(client, container)["runtimeSpec"]["annotations"]
-    assert all(key.startswith("io.kubernetes.cri.") for key in of_spec)
+    spec = verbose(client, container)["runtimeSpec"]
+    assert all(key.startswith("io.kubernetes.cri.") for key in spec["annotations"])
+    assert "1" not in spec["annotations"].values()
+    assert spec["linux"]["resources"]["memory"]["limit"] == 64 << 20
+    assert not {"cpu", "unified"} & {key for key, value in spec["linux"]["resources"].items() if value}

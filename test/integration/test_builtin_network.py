@@ -117,6 +117,16 @@ async def test_a_host_port_takes_nothing_that_goes_elsewhere(node, pods, outside
         await network.detach(other)
 
 
+async def test_no_pod_becomes_a_router_by_saying_so(node, pods):
+    """CVE-2020-10749."""
+    pod = pods.new()
+    async with node.open() as network:
+        await network.attach(pod)
+        assert Path(f"/proc/sys/net/ipv6/conf/{BRIDGE}/accept_ra").read_text() == "0\n"
+        assert inside(pod.netns, lambda: Path("/proc/sys/net/ipv6/conf/eth0/accept_ra").read_text()) == "0\n"
+        await network.detach(pod)
+
+
 async def test_services_on_the_nodes_loopback_are_not_for_pods(node, pods):
     """CVE-2020-8558: route_localnet is on, and the pod may send to 127.0.0.1 by the bridge."""
     pod = pods.new()

@@ -46,6 +46,7 @@ def make_bridge(name: str, gateways: Sequence[Interface]) -> None:
     with Netlink() as node:
         with _ignoring(errno.EEXIST):
             node.request(_new_bridge(name, mac(gateways[0])))
+        _take_no_routers(name)
         index = node.index(name)
         node.request(*(new_address(index, gateway) for gateway in gateways))
     for version in sorted({gateway.version for gateway in gateways}):
@@ -69,6 +70,7 @@ def connect(lease: Lease, bridge: str, addresses: Sequence[Interface], gateways:
         finally:
             os.close(netns)
         node.request(_hairpin(lease.link, node.index(lease.link)))
+        inside(lease.netns, lambda: _take_no_routers(POD_INTERFACE))
         index = pod.index(POD_INTERFACE)
         pod.request(
             set_link(f"bring up {POD_INTERFACE}", index, []),
@@ -136,6 +138,12 @@ def _hairpin(name: str, index: int) -> Message:
     mode = {"attrs": [("IFLA_BRPORT_MODE", 1)]}
     port = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", mode)]}
     return set_link(f"set hairpin mode of {name}", index, [("IFLA_LINKINFO", port)])
+
+
+def _take_no_routers(interface: str) -> None:
+    """Any pod may send raw packets: it would be the router of node and other pods by saying so (CVE-2020-10749)."""
+    with contextlib.suppress(FileNotFoundError):  # no IPv6 in this kernel
+        _write_sysctl(f"ipv6/conf/{interface}/accept_ra", "0")
 
 
 def _write_sysctl(key: str, value: str) -> None:

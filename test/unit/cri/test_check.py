@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cri.check import Finding, Level, examine
+from cri.check import Finding, Level, examine, has_known_holes
 from cri.config.config import Cni, Config, Runtime
 
 
@@ -36,6 +36,29 @@ def test_a_runtime_tells_its_version_and_one_that_cannot_is_told(tmp_path: Path)
         assert findings[f"runtime {name}"].level is Level.LIMITED
         assert f"handler '{name}' cannot start" in findings[f"runtime {name}"].text
     assert "OCI runtime" not in findings
+
+
+@pytest.mark.parametrize(
+    ("version", "old"),
+    [
+        ("runc version 1.1.5+ds1", True),
+        ("runc version 1.2.7", True),
+        ("runc version 1.2.8", False),
+        ("runc version 1.3.2", True),
+        ("runc version 1.3.3-0ubuntu1", False),
+        ("runc version 1.4.0", False),
+        ("runc version 2.0.0", False),
+        ("crun version 1.8.1", False),
+        ("", False),
+    ],
+)
+def test_a_runc_with_known_holes_is_told(tmp_path: Path, version: str, old: bool) -> None:
+    """CVE-2025-31133, CVE-2025-52565, CVE-2025-52881."""
+    assert has_known_holes(version) == old
+    runc = runtime(tmp_path, "runc", f"echo '{version}'")
+    finding = found(Config(runtimes={"default": "runc", "runc": runc}))["runtime runc"]
+    assert ("CVE-2025-31133" in finding.text) == old
+    assert (finding.level is Level.OK) == bool(version and not old)
 
 
 def test_without_any_runtime_no_pod_can_run() -> None:
