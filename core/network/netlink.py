@@ -175,6 +175,7 @@ def new_default_route(index: int, gateway: Address) -> Message:
     return Message(type=_NEWROUTE, flags=_CREATE | _REPLACE, body=body, what=f"add default route by {gateway}")
 
 
+@functools.cache  # each pod asks for the one or two that there are
 def get_table(version: int, name: str) -> Message:
     """It fails with ENOENT when nftables has no such table for IP `version`."""
     codec = load_codecs().table()

@@ -18,6 +18,7 @@ from rig.networks import (
     CniNode,
     Pods,
     exchange,
+    filter_lines,
     links,
     move_into,
     node_namespace,
@@ -91,6 +92,19 @@ async def test_a_host_port_is_reached_from_outside_under_the_clients_address(nod
         await network.attach(pod)
         assert exchange(pod.netns, 80, outside, "192.0.2.1", 8080) == "192.0.2.2"
         await network.detach(pod)
+
+
+async def test_host_ports_are_of_their_protocol_and_go_with_the_pod(node, pods):
+    udp = PortMapping(protocol="udp", container_port=53, host_port=5353)
+    sctp = PortMapping(protocol="sctp", container_port=90, host_port=9090)
+    pod = pods.new(ports=(udp, sctp))
+    async with node.open() as network:
+        await network.attach(pod)
+        opened = " ".join(filter_lines("5353", "9090"))
+        assert "udp . 5353 : 10.77.0.2 . 53" in opened
+        assert "sctp . 9090 : 10.77.0.2 . 90" in opened
+        await network.detach(pod)
+        assert filter_lines("5353", "9090") == []
 
 
 async def test_a_host_port_of_one_address_is_not_open_on_others(node, pods, outside):
