@@ -107,7 +107,7 @@ def test_a_user_that_wraps_to_root_is_refused(client: CriClient, node: Node, pod
 def test_user_files_that_never_end_or_are_none_are_refused_in_no_time(
     client: CriClient, node: Node, pods: Pods, registry: Any, host: Path
 ) -> None:
-    """CVE-2026-47262, CVE-2024-9676."""
+    """CVE-2026-47262, CVE-2025-4437, CVE-2024-9676."""
     os.mkfifo(host / "fifo")
     tars = {
         "large": files({"etc/group": b"a:x:1:\n" * (11 << 20 >> 3) * 2}),
@@ -148,7 +148,10 @@ def test_no_descriptor_of_the_node_gets_in(client: CriClient, node: Node, pods: 
 def test_mounts_over_links_of_the_image_stay_inside(
     client: CriClient, node: Node, pods: Pods, registry: Any, host: Path, tmp_path: Path
 ) -> None:
-    """CVE-2021-30465, CVE-2024-5154, CVE-2025-31133, CVE-2026-41579: /data, /etc and /dev lead to the node."""
+    """CVE-2021-30465, CVE-2024-5154, CVE-2024-9341, CVE-2024-45310, CVE-2025-31133, CVE-2026-41579.
+
+    /data, /etc and /dev lead to the node.
+    """
     up = f"{'../' * 20}{host}".replace("//", "/")
     (tmp_path / "volume").mkdir()
     for number, links in enumerate(({"data": str(host)}, {"data": up}, {"dev": str(host)}, {"dev": up})):
@@ -347,7 +350,7 @@ def test_labels_of_an_image_are_only_its_own(client: CriClient, node: Node, pods
 
 
 def test_output_without_end_costs_no_memory_and_blocks_nobody(client: CriClient, node: Node, pods: Pods) -> None:
-    """CVE-2022-31030."""
+    """CVE-2022-31030, CVE-2022-1708."""
     _, container = pods.start("sleep 1000")
     assert node.process
     with ThreadPoolExecutor(4) as threads:
