@@ -15,17 +15,28 @@ PATIENCE = 5.0
 """Seconds for a part to answer: a thousand times what they take."""
 STALL = 2.0
 """Seconds by which the event loop may be late unremarked: calls with a deadline of 1 s have failed by then."""
+LONG_STALL = 10.0
+"""And of being late without being unwell. On a node short of CPU some seconds are common, and a kubelet that hears of
+them takes all pods out of service; after so long a daemon does not do its work, whatever the cause."""
 
 Check = Callable[[], Awaitable[str]]
 """What is wrong, "" when all is well; an error is what is wrong, too. It may try to mend it."""
 
 
 class Health:
-    def __init__(self, checks: Mapping[str, Check], *, period: float = PERIOD, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Check],
+        *,
+        period: float = PERIOD,
+        patience: float = PATIENCE,
+        long_stall: float = LONG_STALL,
+    ) -> None:
         """`checks` by the name of the part."""
         self._checks = checks
         self._period = period
         self._patience = patience
+        self._long_stall = long_stall
         self._problems: dict[str, str] = {}
 
     def problems(self) -> Mapping[str, str]:
@@ -54,8 +65,7 @@ class Health:
             await asyncio.sleep(self._period)
 
     async def _watch_loop(self) -> None:
-        """A stall is over when it is noticed, and while it lasts nobody is answered. So it is for the log: the kubelet
-        would take a node without CPU for broken, and its pods out of service."""
+        """A stall is over when it is noticed; a long one is told until the next look."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + self._period
@@ -63,6 +73,7 @@ class Health:
             late = loop.time() - due
             if late > STALL:
                 log.warning("event loop stood still", seconds=round(late, 1))
+            self._note("event loop", f"stood still for {late:.1f} s" if late > self._long_stall else "")
 
     def _note(self, part: str, problem: str) -> None:
         before = self._problems.get(part, "")
