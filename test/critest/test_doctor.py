@@ -72,7 +72,7 @@ def test_a_pod_whose_shim_is_stopped_is_told_with_what_is_slow(ctl: Crispctl, po
     pod, container = pods.start("sleep 1000")
     halt_shim(pod)
     try:
-        with ctl.start("exec", container, "true") as process:
+        with ctl.start("exec", "--timeout", "1", container, "true") as process:
             wait_until(lambda: "ExecSync goes on for" in ctl.run("doctor")[1], "the call is slow")
             assert "'shim ExecSync' for" in ctl("doctor", code=1)
             process.kill()
