@@ -72,7 +72,7 @@ def test_a_command_that_cannot_be_executed_is_told_as_a_shell_does(
     kubectl = Kubectl(exec_url(client, container, command), "stdin", "stdout", "stderr")
     assert kubectl.end()["details"]["causes"] == [{"reason": "ExitCode", "message": code}]
     assert kubectl.shown("stderr").startswith(f'exec: "{command}": '.encode())
-    terminal = Kubectl(exec_url(client, container, command, tty=True), "stdin", "stdout")
+    terminal = Kubectl(exec_url(client, container, command, tty=True), "stdin", "stdout", "resize")
     assert terminal.end()["details"]["causes"] == [{"reason": "ExitCode", "message": code}]
     assert terminal.shown().startswith(f'exec: "{command}": '.encode())
 
