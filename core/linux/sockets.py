@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 _UCRED = struct.Struct("=iII")  # struct ucred, linux/socket.h
 _INT = struct.calcsize("i")
+_CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ def recv_fds(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
         for (fd,) in struct.iter_unpack("i", payload[: len(payload) - len(payload) % _INT])
     ]
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+    if flags & _CUT:
         for fd in fds:
             os.close(fd)
         raise ValueError(f"message of more than {size} bytes or {max_fds} descriptors")

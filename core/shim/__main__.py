@@ -23,7 +23,9 @@ from core.files.atomic import write_atomic
 from core.log import configure, get_logger
 from core.shim.bootstrap import Call, flags, read_call
 from core.shim.delete import delete
-from core.shim.main import become_shim, serve
+from core.shim.main import become_shim
+from core.shim.pod import Place
+from core.shim.serve import serve
 from core.ttrpc.address import listen
 
 log = get_logger(__name__)
@@ -82,7 +84,8 @@ def _be_shim(call: Call, path: str, listener: socket.socket) -> Never:
         logging.raiseExceptions = False  # nobody may be reading: that must not stop pods
         os.chdir("/")
         become_shim(call.group(), score)
-        asyncio.run(serve(call.group(), call.bundle, call.events, call.namespace, listener))
+        place = Place(id=call.group(), dir=call.bundle, events=call.events, namespace=call.namespace)
+        asyncio.run(serve(place, listener))
         os.unlink(path)
         os._exit(0)
     except BaseException:

@@ -33,7 +33,7 @@ def _join(
     wanted += [(StreamsOpened.STDERR, "stderr")] if request.stderr and not container.console else []
     outlets = {}
     for descriptor, stream in wanted:
-        outlets[descriptor] = container.audiences[stream].join(container.backlog_directory, dropped)
+        outlets[descriptor] = container.outputs.audiences[stream].join(container.backlog_directory, dropped)
         stack.callback(outlets[descriptor].close)
         stack.callback(outlets[descriptor].close_read_end)
     return outlets

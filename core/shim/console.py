@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from core.errdefs import Internal
 from core.linux.sockets import recv_fds
+from core.shim.luggage import Luggage
 from core.shim.stdio import FifoPump, Pump, Sink, open_fifo
 
 RECEIVE = 10.0
@@ -65,6 +66,14 @@ class Console:
         """Type `data`. What a stopped reader leaves no room for is lost, as on a real line."""
         with contextlib.suppress(OSError):
             os.write(self.master, data)
+
+    def put_down(self, luggage: Luggage) -> int:
+        return luggage.pack(self.master)
+
+    @classmethod
+    def take_up(cls, place: int | None, luggage: Luggage) -> Console | None:
+        """One without FIFOs, or none."""
+        return None if place is None else cls(luggage.unpack(place))
 
     def close(self) -> None:
         if self._input:

@@ -12,21 +12,22 @@ import enum
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from core.errdefs import CrispError, FailedPrecondition
 from core.failpoint import failpoint
 from core.linux.cgroup import CgroupLayout
 from core.log import get_logger
-from core.shim.audience import Audience
 from core.shim.cgroup import ContainerCgroup
 from core.shim.console import Console
 from core.shim.log_counts import LogCounter
 from core.shim.logs import LogFile
+from core.shim.luggage import Luggage, Packed
 from core.shim.oci_runtime import OciRuntime
-from core.shim.reaper import Process
+from core.shim.outputs import Outputs
+from core.shim.reaper import Process, Reaper
 from core.shim.record import ExitRecord
-from core.shim.stdio import FifoPump, Pump, Sink, log_sink, open_fifo, open_stdin, pipe
+from core.shim.stdio import open_fifo, open_stdin, pipe
 
 log = get_logger(__name__)
 
@@ -76,10 +77,9 @@ class Container:
         self.log = LogFile("")
         self.console: Console | None = None
         self.stdin = -1
-        self.audiences = {"stdout": Audience(), "stderr": Audience()}
+        self.outputs = Outputs(self.log)
         self._layout = layout
         self._counter = counter
-        self._pumps: list[Pump | FifoPump] = []
         self._cgroup: ContainerCgroup | None = None
         self._killed = False
         self._turn = asyncio.Lock()
@@ -98,6 +98,7 @@ class Container:
     async def create(self) -> None:
         """Run the OCI runtime's create. On failure nothing is left."""
         self.log = LogFile(self.stdio.log_path, self._counter)
+        self.outputs = Outputs(self.log)
         try:
             if self.stdio.terminal:
                 await self._create_with_console()
@@ -128,7 +129,7 @@ class Container:
             write = open_fifo(fifo)
         else:
             read, write = pipe()
-            self._pumps.append(Pump(read, self._sink(stream)))
+            self.outputs.pump(stream, read)
         ours.callback(os.close, write)
         return write
 
@@ -136,18 +137,8 @@ class Container:
         async with Console.receiving(self.bundle) as console:
             self.process = await self.runtime.create(self.id, (), console.socket_path)
             self.console = await console.wait_received()
-        output = self.console.attach(self.stdio.stdin, self.stdio.stdout, self._sink("stdout"))
-        self._pumps.append(output)
-
-    def _sink(self, stream: str) -> Sink:
-        """Into the log, then to whoever is attached."""
-        logged, audience = log_sink(self.log, stream), self.audiences[stream]
-
-        def sink(data: bytes) -> None:
-            logged(data)
-            audience.feed(data)
-
-        return sink
+        output = self.console.attach(self.stdio.stdin, self.stdio.stdout, self.outputs.sink("stdout"))
+        self.outputs.add("stdout", output)
 
     def stdin_for_attach(self) -> int:
         """A descriptor to type into, the caller's to close; -1 when there is no stdin, or no more."""
@@ -181,7 +172,7 @@ class Container:
         # At once: systemd removes the cgroup, and the count with it, as soon as it hears that it is empty.
         oom = code == SIGKILL_CODE and not self._killed and self._cgroup is not None and self._cgroup.oom_killed()
         await self._end_leftovers()
-        await asyncio.gather(*(pump.drain() for pump in self._pumps))
+        await self.outputs.drain()
         self.exit = ExitRecord.now(self.pid, code, oom_killed=oom)
         try:
             self.exit.save(self.bundle)
@@ -252,9 +243,54 @@ class Container:
                 await self.runtime.delete(self.id, force=True)
                 self._deleted = True
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is under way with it that `put_down` could not tell."""
+        stdio, process = self.stdio, self.process
+        fifos = stdio.stdin or stdio.stdout or stdio.stderr
+        return not fifos and process is not None and process.exit.done() == self.exited.is_set()
+
+    def put_down(self, luggage: Luggage) -> Packed:
+        return {
+            "id": self.id,
+            "runtime": self.runtime.put_down(),
+            "stdio": asdict(self.stdio),
+            "state": self.state.value,
+            "pid": self.pid,
+            "exit": self.exit and asdict(self.exit),
+            "log": self.log.put_down(luggage),
+            "console": self.console and self.console.put_down(luggage),
+            "stdin": luggage.pack(self.stdin),
+            "outputs": self.outputs.put_down(luggage),
+            "cgroup": self._cgroup and asdict(self._cgroup),
+            "killed": self._killed,
+            "deleted": self._deleted,
+        }
+
+    @classmethod
+    def take_up(
+        cls, state: Packed, luggage: Luggage, reaper: Reaper, layout: CgroupLayout, counter: LogCounter | None
+    ) -> Container:
+        """Its first process is watched from now on."""
+        runtime = OciRuntime(**state["runtime"], reaper=reaper)
+        container = cls(state["id"], runtime, Stdio(**state["stdio"]), layout, counter)
+        container.state = State(state["state"])
+        container.log = LogFile.take_up(state["log"], luggage, counter)
+        container.console = Console.take_up(state["console"], luggage)
+        container.stdin = luggage.unpack(state["stdin"])
+        container.outputs = Outputs.take_up(state["outputs"], luggage, container.log)
+        container._cgroup = state["cgroup"] and ContainerCgroup(**state["cgroup"])
+        container._killed, container._deleted = state["killed"], state["deleted"]
+        if state["exit"] is None:
+            container.process = reaper.watch(state["pid"])
+        else:
+            container.exit = ExitRecord(**state["exit"])
+            container.process = Process.ended(container.exit.pid, container.exit.exit_code)
+            container.exited.set()
+        return container
+
     def _release(self) -> None:
-        for pump in self._pumps:
-            pump.close()
+        self.outputs.close()
         self.log.close()
         if self.console:
             self.console.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from core.errdefs import AlreadyExists, NotFound
 from core.shim.container import Container
@@ -22,6 +23,7 @@ class Containers:
         self.exec_turn = asyncio.Semaphore(EXECS_AT_ONCE)
         """Held while an exec is being started."""
         self._by_id: dict[str, Container] = {}
+        self._watchers: dict[asyncio.Task[None], Container] = {}
 
     def add(self, container: Container) -> None:
         """Raises AlreadyExists."""
@@ -35,6 +37,16 @@ class Containers:
             return self._by_id[container_id]
         except KeyError:
             raise NotFound(f"task {container_id}") from None
+
+    def watch(self, container: Container, on_exit: Callable[[Container], None]) -> None:
+        """See `Container.wait_exit`."""
+        task = self.group.create_task(container.wait_exit(on_exit))
+        self._watchers[task] = container
+        task.add_done_callback(self._watchers.pop)
+
+    def waiting(self) -> set[asyncio.Task[None]]:
+        """The tasks that wait for an exit, without those that see to what one brings."""
+        return {task for task, container in self._watchers.items() if container.exit is None}
 
     def remove(self, container_id: str) -> None:
         self._by_id.pop(container_id, None)

@@ -7,17 +7,16 @@ the pod's init with the shim; no other SIGTERM is meant for it.
 from __future__ import annotations
 
 from core.linux.cgroup import read_file
-from core.shim.containers import Containers
-from core.shim.sandbox_service import SandboxService
+from core.shim.pod import Pod
 
 _LAST = "systemd-shutdow\n"
 """systemd-shutdown(8), as the kernel cuts names of processes."""
 
 
-async def leave_with_node(containers: Containers, sandbox: SandboxService) -> None:
-    """On SIGTERM: shut down after the last container has exited, if the node does; or else do nothing."""
+async def leave_with_node(pod: Pod) -> None:
+    """Shut down after the last container has exited, if the node does; or else do nothing."""
     if read_file("/proc/1/comm") != _LAST:
         return  # systemd stopping crispd's cgroup must not end pods
-    for container in containers.list():
+    for container in pod.containers.list():
         await container.exited.wait()
-    sandbox.end()
+    pod.end()

@@ -35,9 +35,13 @@ class LogCounter:
         self._counts = [0, 0, 0, 0]
         self._page: mmap.mmap | None = None
         if directory:
-            with open(os.path.join(directory, FILE), "w+b", opener=_private) as file:
-                file.truncate(_NUMBERS.size)
-                self._page = mmap.mmap(file.fileno(), _NUMBERS.size)
+            fd = os.open(os.path.join(directory, FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.ftruncate(fd, _NUMBERS.size)  # what an earlier worker of this shim has counted stays
+                self._page = mmap.mmap(fd, _NUMBERS.size)
+            finally:
+                os.close(fd)
+            self._counts = list(_NUMBERS.unpack_from(self._page))
 
     def add(self, written: int, lines: int, split: int, dropped: int) -> None:
         counts = self._counts
@@ -62,7 +66,3 @@ def read_counts(directory: str) -> LogCounts:
             return LogCounts(*_NUMBERS.unpack(file.read(_NUMBERS.size)))
     except (OSError, struct.error):
         return LogCounts(0, 0, 0, 0)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

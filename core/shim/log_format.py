@@ -16,24 +16,25 @@ class LogFormatter:
     def __init__(self, stream: str, max_line: int = MAX_LINE) -> None:
         self._tags = {tag: f" {stream} {tag} ".encode() for tag in "FP"}
         self._max_line = max_line
-        self._held = b""
+        self.held = b""
+        """The beginning of a line, without its entry."""
         self._lines_made = 0
         self._split = 0
 
     def feed(self, data: bytes, stamp: bytes) -> bytes:
         """Entries for all lines that `data` completes, and for what no longer fits a line."""
-        if self._held:
-            data = self._held + data
+        if self.held:
+            data = self.held + data
         end = data.rfind(b"\n") + 1
         if not end:
-            entries, self._held = self._cut(data, stamp)
+            entries, self.held = self._cut(data, stamp)
             return entries
-        entries, self._held = self._cut(data[end:], stamp)
+        entries, self.held = self._cut(data[end:], stamp)
         return self._lines(data[:end], stamp) + entries
 
     def finish(self, stamp: bytes) -> bytes:
         """An entry for a last line without newline: partial, as containerd has it."""
-        held, self._held = self._held, b""
+        held, self.held = self.held, b""
         if not held:
             return b""
         self._lines_made += 1

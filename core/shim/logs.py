@@ -12,7 +12,7 @@ from core.linux.fsmount import AT_FDCWD
 from core.linux.openat2 import RESOLVE_NO_SYMLINKS, openat2
 from core.log import get_logger
 from core.shim.log_counts import LogCounter
-from core.shim.log_format import LogFormatter
+from core.shim.luggage import Luggage, Packed
 
 log = get_logger(__name__)
 
@@ -27,16 +27,14 @@ class LogFile:
     later writes are tried again (a full disk must not stop the container, hazards 3.33).
     """
 
-    def __init__(self, path: str, counter: LogCounter | None = None) -> None:
+    def __init__(self, path: str, counter: LogCounter | None = None, *, fd: int = -1) -> None:
+        """`fd` is the file when it is open already."""
         self.path = path
         self._counter = counter or LogCounter()
         self.dropped = 0
         """Bytes that could not be written."""
         self._complained = -COMPLAIN_EVERY
-        self._fd = _open(path) if path else -1
-
-    def formatter(self, stream: str) -> LogFormatter:
-        return LogFormatter(stream)
+        self._fd = _open(path) if path and fd < 0 else fd
 
     def write(self, entries: bytes, lines: int = 0, split: int = 0) -> None:
         """`lines` and `split` say how many entries that is, for the counts."""
@@ -61,6 +59,16 @@ class LogFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def put_down(self, luggage: Luggage) -> Packed:
+        return {"path": self.path, "fd": luggage.pack(self._fd), "dropped": self.dropped, "told": self._complained}
+
+    @classmethod
+    def take_up(cls, state: Packed, luggage: Luggage, counter: LogCounter | None) -> LogFile:
+        fd = luggage.unpack(state["fd"])
+        log_file = cls(state["path"] if fd >= 0 else "", counter, fd=fd)
+        log_file.path, log_file.dropped, log_file._complained = state["path"], state["dropped"], state["told"]
+        return log_file
 
     def _drop(self, size: int, error: OSError) -> None:
         self.dropped += size

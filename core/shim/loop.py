@@ -7,6 +7,17 @@ import functools
 import selectors
 
 
+class _CountingSelector(selectors.PollSelector):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(timeout)
+        self.found += len(ready)
+        return ready
+
+
 class ForkedLoop(asyncio.SelectorEventLoop):
     """A loop without descriptors, for a forked process to make its own.
 
@@ -15,7 +26,13 @@ class ForkedLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._own = False
-        super().__init__(selectors.PollSelector())
+        self._counting = _CountingSelector()
+        super().__init__(self._counting)
+
+    @property
+    def awakenings(self) -> int:
+        """How many times descriptors were found ready."""
+        return self._counting.found
 
     def own(self) -> None:
         """Make it one that can run, in this process. Once, after the fork."""

@@ -11,10 +11,11 @@ import os
 import signal
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from core.errdefs import Internal, NotFound
 from core.linux.cgroup import read_file
+from core.shim.luggage import Packed
 from core.shim.reaper import Process, Reaper
 
 MAX_LOG = 64 << 10
@@ -54,6 +55,9 @@ class OciRuntime:
         """Keep in the bundle which runtime the container has."""
         document = {"binary": self.binary, "root": self.root, "systemd_cgroup": self.systemd_cgroup}
         _write(os.path.join(self.bundle, SAVED), json.dumps(document).encode())
+
+    def put_down(self) -> Packed:
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "reaper"}
 
     async def create(self, container_id: str, stdio: Sequence[int], console: str = "") -> Process:
         """`create`: the container's first process, which is returned, waits for `start`.

@@ -46,6 +46,11 @@ class Publisher:
         self._wake.set()
         self._empty.clear()
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether all is told."""
+        return not self._queue
+
     async def run(self) -> None:
         """Send what is queued, for ever."""
         delay = RETRY_FIRST

@@ -1,4 +1,5 @@
-"""Reaping: every process of the pod that loses its parent becomes this one's child (prctl(2), PR_SET_CHILD_SUBREAPER).
+"""Reaping: every process of the pod that loses its parent becomes the keeper's child, or this one's where there is none
+(prctl(2), PR_SET_CHILD_SUBREAPER). Both tell of exits here.
 
 An exit belongs to whoever waits for its pid. A container's first process is known only after the OCI runtime that made
 it has ended; exits seen while a runtime is at work are kept until then, and no others, so nothing grows.
@@ -21,6 +22,13 @@ class Process:
     pid: int
     exit: asyncio.Future[int]
 
+    @classmethod
+    def ended(cls, pid: int, code: int) -> Process:
+        """One that has been reaped."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        future.set_result(code)
+        return cls(pid=pid, exit=future)
+
     def kill(self, signum: int) -> None:
         """Success when it has ended: from then on the pid may be another's."""
         if not self.exit.done():
@@ -28,7 +36,7 @@ class Process:
 
 
 class Reaper:
-    """The only caller of waitpid(2) in this process."""
+    """The only caller of waitpid(2) for whatever child of this process ends."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, asyncio.Future[int]] = {}
@@ -45,11 +53,9 @@ class Reaper:
 
         Its exit code will be 0-255, 128 + signal when a signal ended it.
         """
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         if pid in self._early:
-            future.set_result(self._early.pop(pid))
-        else:
-            self._waiting[pid] = future
+            return Process.ended(pid, self._early.pop(pid))
+        future = self._waiting[pid] = asyncio.get_running_loop().create_future()
         return Process(pid=pid, exit=future)
 
     @contextlib.contextmanager
@@ -73,9 +79,10 @@ class Reaper:
             if pid == 0:
                 return
             code = os.waitstatus_to_exitcode(status)
-            self._settle(pid, code if code >= 0 else 128 - code)
+            self.settle(pid, code if code >= 0 else 128 - code)
 
-    def _settle(self, pid: int, code: int) -> None:
+    def settle(self, pid: int, code: int) -> None:
+        """Process `pid` has ended: whoever waits for it gets `code`."""
         future = self._waiting.pop(pid, None)
         if future is not None and not future.done():
             future.set_result(code)

@@ -23,6 +23,7 @@ from core.api import crisp_shim_pb2, events_pb2, sandbox_pb2, task_v3_pb2
 from core.files.dirs import temporary_dir
 from core.log import get_logger
 from core.shim.loop import ForkedLoop
+from core.shim.pod import Place
 from core.ttrpc.address import listen
 from core.ttrpc.client import Client
 from core.ttrpc.server import Server
@@ -35,8 +36,8 @@ ROUNDS = 10  # CPython 3.11 specialises a function at its 8th run; measured: 30 
 _ID = "rehearsal"
 _ANSWER = 10.0  # seconds, so that a node that is slow beyond reason gets its zygote, too
 
-Serve = Callable[[str, str, str, str, socket.socket], Coroutine[Any, Any, None]]
-"""`core.shim.main.serve`."""
+Serve = Callable[[Place, socket.socket], Coroutine[Any, Any, None]]
+"""`core.shim.serve.serve`."""
 
 
 class _Events:
@@ -67,7 +68,8 @@ async def _rehearse(serve: Serve, directory: str) -> None:
     daemon = Server()
     daemon.register(events_pb2.DESCRIPTOR.services_by_name["Events"], _Events())
     async with daemon.serving(listen(events)), asyncio.TaskGroup() as group:
-        group.create_task(serve(_ID, directory, events, "k8s.io", listen(sock)))
+        place = Place(id=_ID, dir=directory, events=events, namespace="k8s.io")
+        group.create_task(serve(place, listen(sock)))
         client = await Client.connect(sock)
         await _play(client, directory)
         client.close()

@@ -16,6 +16,7 @@ from core.errdefs import FailedPrecondition
 from core.failpoint import failpoint
 from core.linux.ns import pin
 from core.shim.init import start_init
+from core.shim.luggage import Packed
 from core.shim.namespaces import FLAGS, make_namespaces, make_shm, remove_namespaces
 from core.shim.reaper import Process, Reaper
 
@@ -25,8 +26,12 @@ READY, NOT_READY = "SANDBOX_READY", "SANDBOX_NOTREADY"
 class SandboxService:
     """The one sandbox of this shim, in `directory`. `shutdown` ends the process."""
 
-    def __init__(self, sandbox_id: str, directory: str, reaper: Reaper, shutdown: Callable[[], None]) -> None:
+    def __init__(
+        self, sandbox_id: str, directory: str, reaper: Reaper, shutdown: Callable[[], None], shim: int
+    ) -> None:
+        """`shim` is the pid that stands for the pod where it has no init."""
         self._id = sandbox_id
+        self._shim = shim
         self._namespaces = os.path.join(directory, "ns")
         self._shm = os.path.join(directory, "shm")
         self._root = os.path.join(directory, "root")
@@ -121,6 +126,21 @@ class SandboxService:
         self._remove()
         self._shutdown()
 
+    @property
+    def at_rest(self) -> bool:
+        """A pod whose init has died by itself is to be ended."""
+        return self._init is None or not self._init.exit.done()
+
+    def put_down(self) -> Packed:
+        init = self._init.pid if self._init else 0
+        return {"created_at": self._created_at, "init": init, "stopped": self._stopped.is_set()}
+
+    def take_up(self, state: Packed) -> None:
+        self._created_at = state["created_at"]
+        self._init = self._reaper.watch(state["init"]) if state["init"] else None
+        if state["stopped"]:
+            self._stopped.set()
+
     def _remove(self) -> None:
         if self._init:
             self._init.kill(signal.SIGKILL)
@@ -128,7 +148,7 @@ class SandboxService:
         remove_namespaces(self._namespaces, self._shm)
 
     def _pid(self) -> int:
-        return self._init.pid if self._init else os.getpid()
+        return self._init.pid if self._init else self._shim
 
     def _created(self) -> Timestamp:
         stamp = Timestamp()

@@ -8,6 +8,7 @@ import fcntl
 import os
 from collections.abc import Callable
 
+from core.shim.log_format import LogFormatter
 from core.shim.logs import LogFile, stamp
 
 PIPE_SIZE = 256 << 10
@@ -39,6 +40,11 @@ class Pump:
         self.finished = asyncio.Event()
         os.set_blocking(fd, False)
         self.resume()
+
+    @property
+    def fd(self) -> int:
+        """What it reads; -1 after its end."""
+        return -1 if self.finished.is_set() else self._fd
 
     def resume(self) -> None:
         """Read on; from the start."""
@@ -105,15 +111,26 @@ class Pump:
             self._sink(b"")
 
 
-def log_sink(log: LogFile, stream: str) -> Sink:
-    """Writes entries of `stream` into the log."""
-    formatter = log.formatter(stream)
+class LogSink:
+    """A sink that writes entries of `stream` into a log."""
 
-    def sink(data: bytes) -> None:
+    def __init__(self, log: LogFile, stream: str) -> None:
+        self._log = log
+        self._formatter = LogFormatter(stream)
+
+    def __call__(self, data: bytes) -> None:
+        formatter = self._formatter
         entries = formatter.feed(data, stamp()) if data else formatter.finish(stamp())
-        log.write(entries, *formatter.made())
+        self._log.write(entries, *formatter.made())
 
-    return sink
+    @property
+    def held(self) -> bytes:
+        """The beginning of a line whose end has not been written yet."""
+        return self._formatter.held
+
+    @held.setter
+    def held(self, data: bytes) -> None:
+        self._formatter.held = data
 
 
 def pipe() -> tuple[int, int]:

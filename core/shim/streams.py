@@ -16,7 +16,6 @@ from core.shim.attach_session import serve_attach
 from core.shim.containers import Containers
 from core.shim.exec_session import serve_exec
 from core.shim.session import Session
-from core.ttrpc.address import listen
 from core.ttrpc.status import to_status
 
 log = get_logger(__name__)
@@ -33,13 +32,13 @@ class StreamsServer:
         self._sessions: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def serving(self, path: str) -> AsyncIterator[None]:
-        """Serve at `path` inside the block; at its end clients are hung up on."""
-        with listen(path, kind=socket.SOCK_SEQPACKET) as listener:
+    async def serving(self, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+        """Serve inside the block, by the task that accepts; at its end clients are hung up on and `listener` closed."""
+        with listener:
             listener.setblocking(False)
             accepting = asyncio.ensure_future(self._accept(listener))
             try:
-                yield
+                yield accepting
             finally:
                 for task in (accepting, *self._sessions):
                     task.cancel()

@@ -18,6 +18,7 @@ from core.shim.cgroup import node_layout
 from core.shim.container import Container, State, Stdio
 from core.shim.containers import Containers
 from core.shim.exec import Exec
+from core.shim.luggage import Luggage, Packed
 from core.shim.metrics import metrics
 from core.shim.oci_runtime import OciRuntime
 from core.shim.publish import Publisher
@@ -44,12 +45,16 @@ class TaskService:
         publisher: Publisher,
         namespace: str,
         shutdown: Callable[[], None],
+        *,
+        shim: int,
     ) -> None:
+        """`shim` is the pid that the pod's shim is known by."""
         self._containers = containers
         self._reaper = reaper
         self._publisher = publisher
         self._namespace = namespace
         self._shutdown = shutdown
+        self._shim = shim
         self._layout = node_layout()
         self._execs: dict[tuple[str, str], Exec] = {}
         self._mounted: set[str] = set()
@@ -72,7 +77,7 @@ class TaskService:
             raise
         if request.rootfs:
             self._mounted.add(container.id)
-        self._containers.group.create_task(container.wait_exit(self._exited))
+        self._containers.watch(container, self._exited)
         self._publisher.publish(
             "/tasks/create",
             task_events_pb2.TaskCreate(container_id=container.id, bundle=request.bundle, pid=container.pid),
@@ -231,7 +236,7 @@ class TaskService:
 
     async def connect(self, request: task_v3_pb2.ConnectRequest) -> task_v3_pb2.ConnectResponse:
         pids = [container.pid for container in self._containers.list() if container.id == request.id]
-        return task_v3_pb2.ConnectResponse(shim_pid=os.getpid(), task_pid=pids[0] if pids else 0, version=VERSION)
+        return task_v3_pb2.ConnectResponse(shim_pid=self._shim, task_pid=pids[0] if pids else 0, version=VERSION)
 
     async def delete(self, request: task_v3_pb2.DeleteRequest) -> task_v3_pb2.DeleteResponse:
         if request.exec_id:
@@ -258,6 +263,23 @@ class TaskService:
         if request.now or not self._containers.list():
             self._shutdown()
         return Empty()
+
+    @property
+    def at_rest(self) -> bool:
+        return not self._execs and all(container.at_rest for container in self._containers.list())
+
+    def put_down(self, luggage: Luggage) -> Packed:
+        containers = [container.put_down(luggage) for container in self._containers.list()]
+        return {"containers": containers, "mounted": list(self._mounted)}
+
+    def take_up(self, state: Packed, luggage: Luggage) -> None:
+        self._mounted.update(state["mounted"])
+        counter = self._containers.log_counter
+        for one in state["containers"]:
+            container = Container.take_up(one, luggage, self._reaper, self._layout, counter)
+            self._containers.add(container)
+            if container.exit is None:
+                self._containers.watch(container, self._exited)
 
     def _exec(self, container_id: str, exec_id: str) -> Exec:
         try:

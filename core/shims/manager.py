@@ -19,13 +19,14 @@ from core.files.dirs import make_dirs
 from core.linux.pidfd import ProcessIdentity
 from core.log import get_logger
 from core.shim.log_counts import LogCounts
+from core.shim.rest import FIRST as QUIET
 from core.shims.bundle import Runtime, SandboxDir
 from core.shims.client import ShimClient
 from core.shims.foreign import ForeignShim
 from core.shims.foreign_client import ForeignClient
 from core.shims.leftovers import end_leftovers
 from core.shims.log_totals import LogTotals
-from core.shims.shim import Shim
+from core.shims.shim import Shim, worker_of
 from core.shims.strays import end_foreign, end_strays
 from core.ttrpc.address import listen
 from core.ttrpc.client import Client
@@ -49,12 +50,13 @@ class Liveness(enum.Enum):
 
 
 class ShimManager:
-    def __init__(self, state: str, zygote: Zygote, group: asyncio.TaskGroup) -> None:
-        """`group` runs what follows a shim's death."""
+    def __init__(self, state: str, zygote: Zygote, group: asyncio.TaskGroup, *, quiet: float = QUIET) -> None:
+        """`group` runs what follows a shim's death; `quiet` in seconds, see core/shim/rest.py."""
         self.events_address = os.path.join(state, "events.sock")
         self._root = os.path.join(state, "sandboxes")
         self._zygote = zygote
         self._group = group
+        self._quiet = quiet
         self._shims: dict[str, Shim] = {}
         self._subscribers: list[OnDeath] = []
         self._totals = LogTotals()
@@ -88,7 +90,13 @@ class ShimManager:
         failpoint("shim.start.directory")
         if runtime.shim:
             return await self._start_foreign(sandbox_id, directory, runtime, bundle)
-        args = {"id": sandbox_id, "dir": directory.path, "events": self.events_address, "namespace": NAMESPACE}
+        args = {
+            "id": sandbox_id,
+            "dir": directory.path,
+            "events": self.events_address,
+            "namespace": NAMESPACE,
+            "quiet": self._quiet,
+        }
         with listen(directory.socket) as listener:  # the shim's alone from then on: a dead one refuses connections
             pid = await self._zygote.detach("shim", args, fds=[listener.fileno()])
         failpoint("shim.start.forked")
@@ -159,8 +167,9 @@ class ShimManager:
         return len(self._shims)
 
     def pids(self) -> list[int]:
-        """Of the shims that are known to run."""
-        return [shim.pid for shim in tuple(self._shims.values())]
+        """Of the shims that are known to run, and of their workers."""
+        keepers = [shim.pid for shim in tuple(self._shims.values())]
+        return [*keepers, *filter(None, map(worker_of, keepers))]
 
     def logged(self) -> LogCounts:
         """What all shims have written into logs. It reads a file for each."""

@@ -9,8 +9,10 @@ import signal
 from collections.abc import Callable
 
 from core.errdefs import CrispError
+from core.linux.cgroup import read_file
 from core.linux.pidfd import ProcessIdentity, exited
 from core.log import get_logger
+from core.shim.keeper import WORKER
 from core.shims.bundle import Runtime, SandboxDir
 from core.shims.client import ShimClient
 from core.shims.foreign_client import ForeignClient
@@ -88,6 +90,17 @@ class Shim:
         self.leave()
         self.exited.set()
         self._on_exit(self)
+
+
+def worker_of(shim: int) -> int | None:
+    """The pid of the worker that a shim of ours has now; None while it sleeps."""
+    try:
+        for pid in map(int, read_file(f"/proc/{shim}/task/{shim}/children").split()):
+            if read_file(f"/proc/{pid}/comm").rstrip() == WORKER:
+                return pid
+    except OSError:  # it is just ending
+        pass
+    return None
 
 
 def _open(identity: ProcessIdentity) -> int:

@@ -19,7 +19,7 @@ from core.errdefs import FailedPrecondition
 from core.files.atomic import write_atomic
 from core.shim.audience import Audience, OnDrop, Outlet
 from core.shim.logs import LogFile
-from core.shim.stdio import DRAIN, Pump, Sink, log_sink
+from core.shim.stdio import DRAIN, LogSink, Pump, Sink
 from core.tasks.fifos import find_fifos, make_fifos, open_reading, open_writing
 from core.tasks.tasks import TaskIO
 
@@ -92,7 +92,7 @@ class ContainerIO:
         self._log.close()
 
     def _sink(self, stream: str) -> Sink:
-        to_log, to_clients = log_sink(self._log, stream), self._audiences[stream].feed
+        to_log, to_clients = LogSink(self._log, stream), self._audiences[stream].feed
 
         def sink(data: bytes) -> None:
             to_log(data)

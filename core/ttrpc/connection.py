@@ -28,6 +28,15 @@ class Connection(asyncio.Protocol):
     def open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def fd(self) -> int:
+        """Of its socket, when no frame is half read or half written; else -1."""
+        transport = self._transport
+        if transport is None or not self._reader.is_empty or transport.get_write_buffer_size():
+            return -1
+        fd: int = transport.get_extra_info("socket").fileno()
+        return fd
+
     def send(self, frame: Frame) -> None:
         """Queue `frame`; it is dropped when the peer is gone. Raises FrameTooBig."""
         data = frame.encode()

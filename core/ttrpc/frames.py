@@ -56,6 +56,11 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no frame has begun."""
+        return not self._buffer
+
     def feed(self, data: bytes) -> list[Frame]:
         """Add `data`; return the frames that are complete now, each once.
 

@@ -79,6 +79,21 @@ class Server:
         self._sessions.add(session)
         return session.connection
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no call is under way on any connection."""
+        return all(not session.tasks and session.connection.fd >= 0 for session in self._sessions)
+
+    def connections(self) -> dict[int, int]:
+        """Descriptors of all connections, at rest, and the last stream id that each has seen."""
+        return {session.connection.fd: session.last_id for session in self._sessions}
+
+    async def take_up(self, connection: socket.socket, last_id: int) -> None:
+        """Go on where another process, with the same services, has left a connection."""
+        session = _Session(self._services, self._sessions, last_id)
+        self._sessions.add(session)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: session.connection, connection)
+
     async def _finish(self) -> None:
         tasks = [task for session in self._sessions for task in session.tasks]
         if tasks:
@@ -94,12 +109,12 @@ class _Session:
     """The calls of one connection. A handler of a unary call runs to its end though the peer be gone, since half a
     `create` helps nobody; a stream that nobody reads is cancelled."""
 
-    def __init__(self, services: Mapping[str, _Service], sessions: set[_Session]) -> None:
+    def __init__(self, services: Mapping[str, _Service], sessions: set[_Session], last_id: int = 0) -> None:
         self.connection = _Guarded(self._received, self._lost)
         self.tasks: dict[asyncio.Task[None], _Method] = {}
         self._services = services
         self._sessions = sessions
-        self._last_id = 0
+        self.last_id = last_id
 
     def _received(self, frame: Frame) -> None:
         if frame.type is not FrameType.REQUEST:
@@ -117,9 +132,9 @@ class _Session:
 
     def _admit(self, stream_id: int, request: Request) -> tuple[_Method, Any]:
         """Raises InvalidArgument (ttrpc PROTOCOL.md, "Stream ID"), ResourceExhausted, Unimplemented."""
-        if stream_id % 2 != 1 or stream_id <= self._last_id:
-            raise InvalidArgument(f"stream id {stream_id} after {self._last_id}: want odd and growing")
-        self._last_id = stream_id
+        if stream_id % 2 != 1 or stream_id <= self.last_id:
+            raise InvalidArgument(f"stream id {stream_id} after {self.last_id}: want odd and growing")
+        self.last_id = stream_id
         if len(self.tasks) >= MAX_CALLS:
             raise ResourceExhausted(f"{MAX_CALLS} calls are running on this connection: wait for one to end")
         try:

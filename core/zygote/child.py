@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Never
 
 from core.linux import prctl
+from core.linux.fork import after_fork
 from core.log import get_logger
 from core.zygote import jobs
 from core.zygote.wire import describe_error, encode_line
@@ -24,9 +25,12 @@ def run(entry: str, channel: int, fds: Sequence[int], *, parent: int, detach: bo
     """Be the child of `parent`: do the job behind `entry` and exit. `channel` is ours, `fds` are the job's."""
     code = 1
     try:
-        _become_own_process(keep={channel, *fds}, parent=parent, detach=detach)
-        with socket.socket(fileno=channel) as sock:
-            code = _run_detached(entry, sock, fds) if detach else _run(entry, sock, fds)
+        if detach:
+            code = _run_detached(entry, channel, fds)
+        else:
+            _become_own_process(keep={channel, *fds}, parent=parent)
+            with socket.socket(fileno=channel) as sock:
+                code = _run(entry, sock, fds)
     except BrokenPipeError:
         log.info("job ended after its caller", job=entry)
     except BaseException:
@@ -35,15 +39,13 @@ def run(entry: str, channel: int, fds: Sequence[int], *, parent: int, detach: bo
         os._exit(code)
 
 
-def _become_own_process(keep: Iterable[int], *, parent: int, detach: bool) -> None:
+def _become_own_process(keep: Iterable[int], *, parent: int) -> None:
+    after_fork()
     _close_all_but(keep)
-    prctl.set_thp_disable(False)  # inherited by containers, which shall have their huge pages
-    if detach:
-        os.setsid()
-    else:
-        prctl.set_pdeathsig(signal.SIGKILL)
-        if os.getppid() != parent:  # it was gone before the line above
-            os._exit(1)
+    prctl.set_thp_disable(False)
+    prctl.set_pdeathsig(signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before the line above
+        os._exit(1)
     gc.enable()
 
 
@@ -68,11 +70,11 @@ def _run(entry: str, channel: socket.socket, fds: Sequence[int]) -> int:
     return 0
 
 
-def _run_detached(entry: str, channel: socket.socket, fds: Sequence[int]) -> int:
-    args = _read_args(channel)
-    channel.close()
-    jobs.load(entry)(args, fds, lambda _: None)
-    return 0
+def _run_detached(entry: str, channel: int, fds: Sequence[int]) -> int:
+    """Nothing here that costs memory, which a long life may be spared: the job sees to the rest."""
+    _close_all_but((channel, *fds))
+    os.setsid()
+    return jobs.load_detached(entry)(channel, fds)
 
 
 def _read_args(channel: socket.socket) -> Mapping[str, Any]:

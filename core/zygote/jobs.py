@@ -5,7 +5,12 @@ An entry is `module:function` with
     def run_job(args: Mapping[str, Any], fds: Sequence[int], report: Progress) -> Mapping[str, Any] | None
 
 It runs in a process of its own, which ends when it returns: it may block, change its root and leave descriptors open.
-A CrispError that it raises arrives at the caller; `report` sends progress there. A detached job's result goes nowhere.
+A CrispError that it raises arrives at the caller; `report` sends progress there. One that is asked for detached is
+
+    def run_job(arguments: int, fds: Sequence[int]) -> int
+
+and reads its arguments itself, as a line of JSON; it returns an exit code. Its process is a bare fork (core.linux.fork)
+with a session of its own, without huge pages or garbage collection.
 
 The module may have a function `warm_up()`, for the zygote to call: what it loads, caches and has run is shared by all
 children. It leaves no thread, descriptor, signal handler or child behind.
@@ -26,6 +31,8 @@ log = get_logger(__name__)
 
 Job = Callable[[Mapping[str, Any], Sequence[int], Progress], Mapping[str, Any] | None]
 
+DetachedJob = Callable[[int, Sequence[int]], int]
+
 JOBS: Mapping[str, str] = MappingProxyType(
     {
         "shim": "core.shim.main:run_job",
@@ -43,18 +50,27 @@ def preload(jobs: Mapping[str, str] = JOBS) -> None:
     for job, entry in jobs.items():
         try:
             module = importlib.import_module(entry.partition(":")[0])
-        except ImportError as exc:
-            log.error("job cannot be loaded", job=job, error=exc)
-        else:
             getattr(module, "warm_up", _nothing)()
+            _find(entry)
+        except (ImportError, AttributeError) as exc:
+            log.error("job cannot be loaded", job=job, error=exc)
 
 
 def _nothing() -> None:
     """The warm-up of a job that has none."""
 
 
-@functools.cache
 def load(entry: str) -> Job:
     """The function that `entry` names. Raises ImportError, AttributeError."""
+    return cast("Job", _find(entry))
+
+
+def load_detached(entry: str) -> DetachedJob:
+    """As `load`."""
+    return cast("DetachedJob", _find(entry))
+
+
+@functools.cache
+def _find(entry: str) -> object:
     module, _, name = entry.partition(":")
-    return cast("Job", getattr(importlib.import_module(module), name))
+    return getattr(importlib.import_module(module), name)

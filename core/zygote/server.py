@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.failpoint import failpoint
+from core.linux.fork import fork
 from core.linux.sockets import recv_fds
 from core.zygote import child
 from core.zygote.wire import MAX_FDS, MAX_REQUEST, Reply, ReplyKind, Request
@@ -50,7 +51,7 @@ class Server:
         request = Request.decode(data)
         parent = os.getpid()
         try:
-            pid = os.fork()  # noqa: TID251 this is the one process that may: a single thread, no locks
+            pid = fork()  # this is the one process that may: a single thread, no locks
         except OSError as exc:
             self._reply(Reply(kind=ReplyKind.FORKED, pid=0, status=exc.errno or errno.EAGAIN))
         else:

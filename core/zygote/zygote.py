@@ -4,7 +4,7 @@
                                           ── fork ──▶ shim, in its own session outlives crispd and zygote
 
 A job is a name from `core.zygote.jobs.JOBS`, arguments (JSON) and file descriptors. Starting Python costs 40 ms and
-12 MiB; a fork of the zygote costs 1 to 8 ms and the pages that it writes to: 0.9 MiB to be there, 4.4 as a shim. What
+12 MiB; a fork of the zygote costs 1 to 8 ms and the pages that it writes to: 0.9 MiB to be there, 4.5 for asyncio. What
 can hang for seconds (a dead NFS path, a slow umount) or reads hostile bytes (a layer) runs in such a child and never in
 the daemon.
 """

@@ -17,7 +17,7 @@ from rig.cri_client import CriClient
 from rig.load import Users
 from rig.node import Node, wait_until
 from rig.patience import patient
-from rig.processes import shim_of
+from rig.processes import shim_of, workers_of
 
 if TYPE_CHECKING:
     from critest.conftest import Pods
@@ -45,15 +45,19 @@ def running(client: CriClient, node: Node, pods: Pods) -> Iterator[tuple[str, st
     pod, container = pods.start("trap '' TERM; while :; do echo line; sleep 0.05; done")
     client.ExecSync(api.ExecSyncRequest(container_id=container, cmd=["/bin/true"], timeout=10))
     assert node.process
-    pids = (node.process.pid, shim_of(pod))
-    before = [open_files(pid) for pid in pids]
+    daemon = node.process.pid
+
+    def open_now() -> tuple[int, int]:
+        return open_files(daemon), sum(map(open_files, (shim_of(pod), *workers_of(pod))))
+
+    before = open_now()
     yield pod, container
 
     def settled() -> bool:
-        return all(open_files(pid) <= count + LATE for pid, count in zip(pids, before))
+        return all(now <= count + LATE for now, count in zip(open_now(), before))
 
     wait_until(settled, f"no descriptor of the crowd stays open: there were {before}")
-    assert threads(pids[1]) == 1
+    assert {threads(pid) for pid in (shim_of(pod), *workers_of(pod))} == {1}
 
 
 def test_five_thousand_calls_at_once_are_all_answered(client: CriClient, running: tuple[str, str]) -> None:

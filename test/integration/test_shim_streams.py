@@ -38,13 +38,17 @@ async def pod(node: ShimNode) -> ShimNode:
 async def running(pod: ShimNode) -> AsyncIterator[ShimNode]:
     """A container "c" that sleeps. Ends with the proof that its streams left nothing, neither here nor in the shim."""
     await pod.run("c", "exec sleep 1000")
-    ours, shims = fds(os.getpid()), fds(pod.shim())
+    ours, shims = fds(os.getpid()), shim_fds(pod)
     yield pod
-    await eventually(lambda: len(fds(pod.shim())) <= len(shims), "the shim has closed its descriptors")
+    await eventually(lambda: len(shim_fds(pod)) <= len(shims), "the shim has closed its descriptors")
     assert len(fds(os.getpid())) <= len(ours)
     assert len(await pod.tasks.pids("pod", "c")) <= 1
     left = {"config.json", "exit.json", "init.pid", "log", "log.json", "rootfs"}
     assert set(os.listdir(pod.state / "containers/c")) <= left
+
+
+def shim_fds(pod: ShimNode) -> list[str]:
+    return [link for pid in pod.shim_processes() for link in fds(pid)]
 
 
 def fds(pid: int) -> list[str]:
@@ -348,7 +352,7 @@ async def read_all_after_kill(node: ShimNode, source: ByteSource | None) -> byte
 
 async def test_a_client_that_leaves_leaves_the_container(pod: ShimNode) -> None:
     await pod.run("c", "while read line; do echo $line; done", io=TaskIO(stdin=True))
-    before = fds(pod.shim())
+    before = shim_fds(pod)
     for number in range(3):
         streams = await attach(pod)
         assert streams.stdin
@@ -359,7 +363,7 @@ async def test_a_client_that_leaves_leaves_the_container(pod: ShimNode) -> None:
         with pytest.raises(FailedPrecondition):
             await streams.stdin.write(b"more")
         await streams.close()
-    await eventually(lambda: len(fds(pod.shim())) == len(before), "the shim has closed its descriptors")
+    await eventually(lambda: len(shim_fds(pod)) == len(before), "the shim has closed its descriptors")
     assert pod.log("c") == ["0", "1", "2"]
     assert len(await pod.tasks.pids("pod", "c")) == 1
 
@@ -435,7 +439,7 @@ async def test_a_client_that_does_not_read_holds_up_neither_container_nor_log_no
 
 async def test_attaches_cut_at_any_moment_leave_nothing(pod: ShimNode) -> None:
     await pod.run("c", "while read line; do cat /bin/busybox; done", io=TaskIO(stdin=True))
-    ours, shims = len(fds(os.getpid())), len(fds(pod.shim()))
+    ours, shims = len(fds(os.getpid())), len(shim_fds(pod))
     witness = await attach(pod, stderr=False)
     assert witness.stdin
 
@@ -460,7 +464,7 @@ async def test_attaches_cut_at_any_moment_leave_nothing(pod: ShimNode) -> None:
         await asyncio.gather(*(cut(number) for number in range(20)))
         await read_exactly(witness.stdout, size)
     await witness.close()
-    await eventually(lambda: len(fds(pod.shim())) <= shims, "the shim has closed its descriptors")
+    await eventually(lambda: len(shim_fds(pod)) <= shims, "the shim has closed its descriptors")
     assert len(fds(os.getpid())) <= ours
 
 

@@ -14,19 +14,31 @@ def shim_of(sandbox_id: str) -> int:
 
 
 def shims_of(sandbox_id: str) -> list[int]:
-    """The pids of the shims of a sandbox: one while it lives, none when it is gone."""
-    titled = (pid for pid, title in _titles() if title == f"crisp-shim {sandbox_id}")
-    return [pid for pid in titled if _name(pid) != "crisp-init"]  # which is a fork of it and shows the same title
+    """The pids of the shims (keepers) of a sandbox: one while it lives, none when it is gone."""
+    return _named(sandbox_id, "crisp-shim")
+
+
+def workers_of(sandbox_id: str) -> list[int]:
+    """The pids of the workers of a sandbox: none while its shim sleeps."""
+    return _named(sandbox_id, "crisp-worker")
 
 
 def halt_shim(sandbox_id: str) -> None:
-    """Let the shim of a sandbox stand still, until `resume_shim`."""
-    os.kill(shim_of(sandbox_id), signal.SIGSTOP)
+    """Let the shim of a sandbox stand still, with its worker, until `resume_shim`."""
+    os.kill(shim_of(sandbox_id), signal.SIGSTOP)  # first: it forks no other then
+    for worker in workers_of(sandbox_id):
+        os.kill(worker, signal.SIGSTOP)
 
 
 def resume_shim(sandbox_id: str) -> None:
-    """Let it go on."""
-    os.kill(shim_of(sandbox_id), signal.SIGCONT)
+    """Let them go on."""
+    for pid in (*workers_of(sandbox_id), shim_of(sandbox_id)):
+        os.kill(pid, signal.SIGCONT)
+
+
+def _named(sandbox_id: str, name: str) -> list[int]:
+    """Forks of a shim show the same title."""
+    return [pid for pid, title in _titles() if title == f"crisp-shim {sandbox_id}" and _name(pid) == name]
 
 
 def zygote_of(daemon: int) -> int | None:

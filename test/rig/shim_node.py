@@ -12,8 +12,10 @@ from pathlib import Path
 from core.linux.pidfd import ProcessIdentity
 from core.sandbox.controller import SandboxSpec
 from core.sandbox.pinned import PinnedController
+from core.shim.rest import FIRST
 from core.shims.bundle import Runtime
 from core.shims.manager import ShimManager
+from core.shims.shim import worker_of
 from core.tasks.service import ShimTasks
 from core.tasks.tasks import TaskExit, TaskIO
 from core.zygote.process import ZygoteProcess
@@ -28,9 +30,9 @@ POD = SandboxSpec(id="pod", runtime_handler="", hostname="podhost", sysctls=SYSC
 class ShimNode:
     """One daemon's view of the node."""
 
-    def __init__(self, state: Path, zygote: ZygoteProcess, group: asyncio.TaskGroup) -> None:
+    def __init__(self, state: Path, zygote: ZygoteProcess, group: asyncio.TaskGroup, quiet: float) -> None:
         self.state = state
-        self.manager = ShimManager(str(state), zygote, group)
+        self.manager = ShimManager(str(state), zygote, group, quiet=quiet)
         runtime = Runtime(binary="/usr/bin/crun", root=str(state / "crun"))
         self.tasks = ShimTasks(self.manager)
         self.sandboxes = PinnedController(self.manager, {"": runtime})
@@ -59,6 +61,18 @@ class ShimNode:
         """Pid of the pod's shim."""
         return int(json.loads((self.state / "sandboxes/pod/shim.json").read_text())["pid"])
 
+    def shim_processes(self) -> list[int]:
+        """Pids of the shim and of its worker, if it has one now."""
+        worker = worker_of(self.shim())
+        return [self.shim(), *([worker] if worker else [])]
+
+    async def wait_asleep(self) -> int:
+        """Wait until the pod's shim sleeps; its pid."""
+        async with asyncio.timeout(patient(20)):
+            while len(self.shim_processes()) > 1:
+                await asyncio.sleep(0.01)  # between looks at the condition
+        return self.shim()
+
     async def wait(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(patient(20)):
             while not condition():
@@ -75,9 +89,9 @@ class ShimNode:
 
 
 @contextlib.asynccontextmanager
-async def daemon(state: Path, zygote: ZygoteProcess) -> AsyncIterator[ShimNode]:
+async def daemon(state: Path, zygote: ZygoteProcess, quiet: float = FIRST) -> AsyncIterator[ShimNode]:
     async with asyncio.TaskGroup() as group:
-        node = ShimNode(state, zygote, group)
+        node = ShimNode(state, zygote, group, quiet)
         async with node.tasks.listening():
             yield node
         node.manager.leave()

@@ -10,7 +10,8 @@ import pytest
 from core.api import sandbox_pb2
 from core.errdefs import Unavailable
 from core.files.dirs import temporary_dir
-from core.shim import main
+from core.shim import serve as serving
+from core.shim.pod import Place
 from core.ttrpc.address import listen
 from core.ttrpc.client import Client
 
@@ -19,14 +20,15 @@ SANDBOX = "containerd.runtime.sandbox.v1.Sandbox"
 
 @pytest.fixture
 def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(main, "HANDSHAKE", 0.2)
+    monkeypatch.setattr(serving, "HANDSHAKE", 0.2)
     with temporary_dir() as made:
         yield made
 
 
 def serve(directory: str) -> asyncio.Task[None]:
     listener = listen(f"{directory}/shim.sock")
-    return asyncio.create_task(main.serve("pod", directory, f"{directory}/events.sock", "k8s.io", listener))
+    place = Place(id="pod", dir=directory, events=f"{directory}/events.sock", namespace="k8s.io")
+    return asyncio.create_task(serving.serve(place, listener))
 
 
 async def test_a_shim_that_nobody_asks_for_a_pod_ends_by_itself(directory: str) -> None:

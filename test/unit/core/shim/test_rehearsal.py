@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from core.shim.main import serve
 from core.shim.rehearsal import rehearse
+from core.shim.serve import serve
 
 
 def what_there_is() -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errdefs import AlreadyExists, InvalidArgument, NotFound, Unavailable
+from core.shim.rest import FIRST
 from core.shims.bundle import Runtime
 from core.shims.manager import Liveness, ShimManager
 from rig.fake_shim import FakeZygote
@@ -42,6 +43,7 @@ async def test_a_started_shim_answers_and_knows_where_it_lives(manager: ShimMana
         "dir": directory.path,
         "events": manager.events_address,
         "namespace": "k8s.io",
+        "quiet": FIRST,
     }
     assert (mode(directory.path), mode(directory.socket), mode(os.path.dirname(directory.path))) == (
         0o700,

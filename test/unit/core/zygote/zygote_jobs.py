@@ -30,11 +30,12 @@ def hang(args, fds, report):
     signal.pause()
 
 
-def linger(args, fds, report):
+def linger(arguments, fds):
     """Tells where it is through its descriptor, then stays until that is closed at the other end."""
     os.write(fds[0], f"{os.getpid()} {os.getsid(0)}".encode())
     while os.read(fds[0], 1):
         time.sleep(0)
+    return 0
 
 
 WARMED = []
