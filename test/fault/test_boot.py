@@ -228,7 +228,7 @@ def test_containers_that_run_without_their_state_directory_are_ended_before_othe
     with node.start() as again:
         wait_until(lambda: status(again, container).state == EXITED, "the container has ended")
         wait_until(lambda: status(again, orphan).state == EXITED, "the other one, too")
-        assert not any(map(is_running, pids))
+        wait_until(lambda: not any(map(is_running, pids)), "nothing of them runs")
         assert pod_state(again, pod) == NOTREADY
         end(again, pod)
         end(again, bereft)

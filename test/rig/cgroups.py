@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import time
 from pathlib import Path
 
 from core.linux.cgroup import CgroupLayout
 from core.linux.mount import mount
+from rig.patience import patient
 
 _HUGETLB = "/sys/fs/cgroup/hugetlb"
+DYING = 5.0
+"""Seconds for the kernel to let go of processes that were killed, and of their group."""
 
 
 def ensure_cgroups() -> None:
@@ -36,6 +39,12 @@ def inside(group: str) -> list[Path]:
 
 def remove_cgroups(group: str) -> None:
     """Remove `group` from all hierarchies; success when absent. Raises OSError when a container's is left in it."""
+    deadline = time.monotonic() + patient(DYING)
     for place in existing(group):
-        with contextlib.suppress(FileNotFoundError):
-            place.rmdir()
+        while place.is_dir():
+            try:
+                place.rmdir()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)  # between looks at the condition

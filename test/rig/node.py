@@ -42,6 +42,10 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20) ->
         time.sleep(patient(0.02))  # between looks at the condition
 
 
+_OURS = ("crisp-shim", "crisp-worker", "crisp-init")
+"""Names of processes that belong to a pod."""
+
+
 class Node:
     """A crispd that can be killed and started again, and what a test makes with it."""
 
@@ -116,7 +120,7 @@ class Node:
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                if (entry / "comm").read_text().startswith(("crisp-shim", "crisp-init")) and self._owns(entry):
+                if (entry / "comm").read_text().startswith(_OURS) and self._owns(entry):
                     found.append(int(entry.name))
             except OSError:
                 continue
